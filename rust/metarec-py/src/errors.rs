@@ -1,0 +1,11 @@
+//! The one mapping from core errors to Python exceptions.
+
+use metarec_core::Error;
+use pyo3::PyErr;
+use pyo3::exceptions::PyValueError;
+
+/// Every refusal of the core is the caller's argument, so it becomes a `ValueError` with the core's sentence;
+/// the Python layer turns it into the package's own type.
+pub fn to_python(error: Error) -> PyErr {
+    PyValueError::new_err(error.to_string())
+}
