@@ -49,6 +49,12 @@ pub enum Error {
         /// The first such row.
         row: usize,
     },
+    /// The operating system gave no threads.
+    #[error("the thread pool can't be started ({reason}); lower METAREC_NUM_THREADS")]
+    Threads {
+        /// What the operating system said.
+        reason: String,
+    },
 }
 
 /// The core's result.

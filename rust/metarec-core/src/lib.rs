@@ -3,5 +3,9 @@
 //! Pure Rust over slices; the Python binding lives in `metarec-py`.
 
 pub mod error;
+pub mod finite;
+pub mod pool;
+pub mod ragged;
 
 pub use error::{Error, Result};
+pub use ragged::Ragged;

@@ -3,6 +3,7 @@
 
 use pyo3::prelude::*;
 
+mod arrays;
 mod errors;
 
 /// The Rust core of metarec_sdk.
