@@ -115,6 +115,39 @@ class Histories:
         first = np.minimum(lengths, start)
         return self._gather(self.offsets[:-1] + first, np.maximum(np.minimum(lengths, stop) - first, 0))
 
+    def keep(self, events: Bool) -> Histories:
+        """Only the events where the mask bool[e] is true; rows stay, possibly empty."""
+        kept = np.concatenate([[0], np.cumsum(events)]).astype(np.int64)
+        return Histories(
+            self.items[events], kept[self.offsets], self.weights[events], self.timestamps[events]
+        )
+
+    def join(self, later: Histories) -> Histories:
+        """Row by row, this history followed by the later one."""
+        if len(later) != len(self):
+            raise ArgumentError(f"later has {len(later)} rows, expected {len(self)}")
+        offsets = self.offsets + later.offsets
+        items = np.empty(offsets[-1], np.int32)
+        weights = np.empty(offsets[-1], np.float32)
+        timestamps = np.empty(offsets[-1], np.int64)
+        for source, starts in ((self, offsets[:-1]), (later, offsets[:-1] + self.lengths)):
+            place = np.arange(len(source.items)) + np.repeat(starts - source.offsets[:-1], source.lengths)
+            items[place] = source.items
+            weights[place] = source.weights
+            timestamps[place] = source.timestamps
+        return Histories(items, offsets, weights, timestamps)
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Histories]) -> Histories:
+        """The rows of all parts, one after the other."""
+        lengths = np.concatenate([part.lengths for part in parts])
+        return cls(
+            np.concatenate([part.items for part in parts]),
+            np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+            np.concatenate([part.weights for part in parts]),
+            np.concatenate([part.timestamps for part in parts]),
+        )
+
     def _gather(self, starts: Int64, lengths: Int64) -> Histories:
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
         index = np.arange(offsets[-1]) - np.repeat(offsets[:-1] - starts, lengths)

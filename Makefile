@@ -1,0 +1,70 @@
+# The targets that people and CI run. `make demo` and `make test` set everything up themselves.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
+PLUGINS := $(wildcard plugins/metarec-*)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow test-rust test-python test-wheel lint format bench wheel constraints clean
+
+help:  ## show the targets
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(BIN)/uv:
+	@command -v cargo >/dev/null || { echo "a Rust toolchain is needed: https://rustup.rs"; exit 1; }
+	$(PYTHON) -c "import sys; sys.exit('Python 3.11 or newer is needed, got ' + sys.version if sys.version_info < (3, 11) else 0)"
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet uv
+
+$(VENV)/installed: $(BIN)/uv pyproject.toml constraints.txt $(RUST_SOURCES) $(PLUGINS:%=%/pyproject.toml)
+	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e %)
+	touch $@
+
+setup: $(VENV)/installed  ## create .venv, build the Rust extension (release) and install everything
+
+demo: setup  ## the whole pipeline on MovieLens-100k; writes demo-output/report.html
+	$(BIN)/metarec demo --output demo-output
+
+test: lint test-rust test-python test-wheel  ## everything that CI runs
+
+lint: setup  ## formatters, linters, type checks, import direction
+	cargo fmt --all --check
+	cargo clippy --workspace --all-targets --quiet -- -D warnings
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m mypy.stubtest metarec_sdk._core
+	$(BIN)/lint-imports
+
+format: setup  ## apply the formatters
+	cargo fmt --all
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+test-rust: setup
+	cargo test --quiet --package metarec-core
+
+test-python: setup
+	$(BIN)/python -m pytest -m "not slow" --durations=15 tests $(PLUGINS:%=%/tests)
+
+test-slow: setup  ## the longer checks that CI leaves out
+	$(BIN)/python -m pytest -m slow --timeout=3600 tests $(PLUGINS:%=%/tests)
+
+wheel: setup  ## build the abi3 wheel into dist/
+	rm -rf dist
+	$(BIN)/maturin build --release --quiet --out dist
+
+test-wheel: wheel  ## install the wheel into a clean environment and run the tests there
+	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python target/wheel-venv
+	$(BIN)/uv pip install --quiet --python target/wheel-venv/bin/python -c constraints.txt "$$(ls dist/*.whl)[dev]"
+	cd tests && ../target/wheel-venv/bin/python -m pytest -m "not slow" -q unit native
+
+bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
+	$(BIN)/metarec bench
+
+constraints: setup  ## pin the environment as it is now
+	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -v '^uv==' > constraints.txt
+
+clean:
+	rm -rf $(VENV) target dist demo-output
