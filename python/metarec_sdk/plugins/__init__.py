@@ -1,0 +1,22 @@
+"""Plugins: hooks to implement, and the manager that loads them and builds components by name.
+
+``hookimpl`` marks an implementation; `hookspecs` lists the hooks; a distribution names its plugin in the
+entry-point group ``metarec_sdk.v1``.
+"""
+
+from metarec_sdk.plugins.kinds import KINDS, Kind
+from metarec_sdk.plugins.manager import PluginManager
+from metarec_sdk.plugins.markers import hookimpl
+from metarec_sdk.plugins.records import ComponentRecord, PluginRecord, Status
+from metarec_sdk.plugins.request import RankRequest
+
+__all__ = [
+    "KINDS",
+    "ComponentRecord",
+    "Kind",
+    "PluginManager",
+    "PluginRecord",
+    "RankRequest",
+    "Status",
+    "hookimpl",
+]
