@@ -11,7 +11,6 @@ from typing import Any
 from metarec_sdk.errors import ArgumentError, MissingDependencyError, PluginError
 from metarec_sdk.plugins.guard import guarded, noting
 from metarec_sdk.plugins.kinds import KINDS, members
-from metarec_sdk.plugins.loader import BUILTIN
 from metarec_sdk.plugins.records import ComponentRecord
 
 EXTRAS = {
@@ -33,13 +32,10 @@ def build(record: ComponentRecord, params: Mapping[str, Any]) -> Any:
     """
     factory = _resolve(record)
     _check_parameters(record, factory, params)
-    if record.plugin == BUILTIN:
+    with noting(record, "construction"):
         component = factory(**params)
-    else:
-        with noting(record, "construction"):
-            component = factory(**params)
     _check_protocol(record, component)
-    return component if record.plugin == BUILTIN else guarded(component, record)
+    return component if record.builtin else guarded(component, record)
 
 
 def _resolve(record: ComponentRecord) -> Any:
@@ -85,7 +81,7 @@ def _check_parameters(record: ComponentRecord, factory: Any, params: Mapping[str
 
 def _check_protocol(record: ComponentRecord, component: Any) -> None:
     protocol = KINDS[record.kind].protocol
-    missing = [name for name in members(protocol) if not hasattr(component, name)]
+    missing = [name for name in members(protocol) if not _has(component, name)]
     if missing:
         raise PluginError(
             f"{_described(record)} gave a {type(component).__name__} without {', '.join(missing)}; "
@@ -100,6 +96,16 @@ def _check_protocol(record: ComponentRecord, component: Any) -> None:
         raise PluginError(
             f"{_described(record)}: {', '.join(flat)} must be methods of {type(component).__name__}"
         )
+
+
+def _has(component: Any, name: str) -> bool:
+    try:
+        getattr(component, name)
+    except AttributeError:
+        return False
+    except Exception:  # a property that needs a fit first is there all the same
+        return True
+    return True
 
 
 def _described(record: ComponentRecord) -> str:

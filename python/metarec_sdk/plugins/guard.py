@@ -6,6 +6,7 @@ The exception keeps its type; the note is what a user needs in order to write to
 from __future__ import annotations
 
 import functools
+import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -15,10 +16,12 @@ from metarec_sdk.plugins.records import ComponentRecord
 
 @contextmanager
 def noting(record: ComponentRecord, call: str) -> Iterator[None]:
-    """Add a note with plugin, version, component and call to whatever is raised inside."""
+    """Add a note with plugin, version, component and call to what is raised inside; a built-in needs none."""
     try:
         yield
     except Exception as error:
+        if record.builtin:
+            raise
         version = f" {record.version}" if record.version else ""
         source = f" (distribution {record.distribution})" if record.distribution else ""
         error.add_note(
@@ -34,8 +37,8 @@ def guarded(component: Any, record: ComponentRecord) -> Any:
     type. ``isinstance`` sees the component's class.
     """
     members: dict[str, Any] = {
-        name: _forwarded_method(name, getattr(component, name), record)
-        if callable(getattr(component, name))
+        name: _forwarded_method(name, record)
+        if _is_method(component, name)
         else property(functools.partial(_read, name=name))
         for name in dir(component)
         if not name.startswith("_")
@@ -62,15 +65,19 @@ class _Guarded:
         return repr(self._component)
 
 
+def _is_method(component: Any, name: str) -> bool:
+    found = inspect.getattr_static(component, name)  # a property must not run yet: it may need a fit first
+    return callable(found) or isinstance(found, classmethod)
+
+
 def _read(proxy: Any, *, name: str) -> Any:
     return getattr(proxy._component, name)
 
 
-def _forwarded_method(name: str, method: Callable[..., Any], record: ComponentRecord) -> Callable[..., Any]:
+def _forwarded_method(name: str, record: ComponentRecord) -> Callable[..., Any]:
     def forwarded(self: Any, *args: Any, **kwargs: Any) -> Any:
         with noting(record, f"{name}()"):
             return getattr(self._component, name)(*args, **kwargs)
 
     forwarded.__name__ = name
-    forwarded.__doc__ = getattr(method, "__doc__", None)
     return forwarded

@@ -19,11 +19,10 @@ from metarec_sdk.plugins.candidates import Candidate
 from metarec_sdk.plugins.hookspecs import Factory
 from metarec_sdk.plugins.kinds import KINDS
 from metarec_sdk.plugins.markers import PROJECT
+from metarec_sdk.plugins.records import BUILTIN
 from metarec_sdk.plugins.registration import Registration
 
 OBSERVATION_HOOKS = ("metarec_fit_finished", "metarec_batch_ranked")
-BUILTIN = "metarec"
-"""The plugin of the built-ins; its components have bare names."""
 
 
 class DuplicateError(PluginError):

@@ -15,10 +15,10 @@ from metarec_sdk.plugins import builtin, candidates
 from metarec_sdk.plugins.candidates import GROUP, Candidate
 from metarec_sdk.plugins.factory import build
 from metarec_sdk.plugins.kinds import KINDS, kind_named
-from metarec_sdk.plugins.loader import BUILTIN, DuplicateError, IncompatibleError, Loaded, load
+from metarec_sdk.plugins.loader import DuplicateError, IncompatibleError, Loaded, load
 from metarec_sdk.plugins.observers import Observers
 from metarec_sdk.plugins.policy import Policy, strict_from_environment
-from metarec_sdk.plugins.records import ComponentRecord, PluginRecord, Status
+from metarec_sdk.plugins.records import BUILTIN, ComponentRecord, PluginRecord, Status
 from metarec_sdk.plugins.registration import NAME
 from metarec_sdk.plugins.request import RankRequest
 from metarec_sdk.plugins.selection import find

@@ -8,6 +8,9 @@ from typing import Any
 
 from metarec_sdk.plugins.hookspecs import Factory
 
+BUILTIN = "metarec"
+"""The plugin of the built-ins; its components have bare names."""
+
 
 class Status(StrEnum):
     """What became of a plugin."""
@@ -71,6 +74,11 @@ class ComponentRecord:
     plugin: str
     distribution: str | None
     version: str | None
+
+    @property
+    def builtin(self) -> bool:
+        """Whether it comes with metarec_sdk."""
+        return self.plugin == BUILTIN
 
     @property
     def location(self) -> str:
