@@ -4,8 +4,12 @@
 
 pub mod error;
 pub mod finite;
+pub mod heads;
+pub mod item_item;
 pub mod pool;
 pub mod ragged;
+pub mod solve;
+pub mod transpose;
 
 pub use error::{Error, Result};
 pub use ragged::Ragged;

@@ -5,11 +5,21 @@ use pyo3::prelude::*;
 
 mod arrays;
 mod errors;
+mod heads;
+mod ials;
+mod item_item;
 
 /// The Rust core of metarec_sdk.
 #[pymodule]
 mod _core {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::heads::{gram, natpar_query, natpar_state, symmetric_eigen};
+    #[pymodule_export]
+    use crate::ials::{FactorSolver, transpose};
+    #[pymodule_export]
+    use crate::item_item::{item_item_boosts, item_knn};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
