@@ -4,8 +4,10 @@
 
 pub mod error;
 pub mod finite;
+pub mod isa;
 pub mod pool;
 pub mod ragged;
+pub mod topk;
 
 pub use error::{Error, Result};
 pub use ragged::Ragged;

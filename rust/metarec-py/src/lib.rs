@@ -5,11 +5,15 @@ use pyo3::prelude::*;
 
 mod arrays;
 mod errors;
+mod ranking;
 
 /// The Rust core of metarec_sdk.
 #[pymodule]
 mod _core {
     use pyo3::prelude::*;
+
+    #[pymodule_export]
+    use crate::ranking::{ItemIndex, isa, threads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
