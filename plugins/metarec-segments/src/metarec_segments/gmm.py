@@ -85,8 +85,8 @@ class GaussianSegments:
 
     def assign(self, x: Float32) -> Int32:
         """i32[u], the likeliest segment of each row of x f32[u, p]; -1 where that segment is too small."""
-        task: Int32 = self._fitted()["task"]
-        return task[self._log_posterior(x).argmax(1)]
+        assigned: Int32 = self._fitted()["task"][self._log_posterior(x).argmax(1)]
+        return assigned
 
     def memberships(self, x: Float32) -> Memberships:
         """The two likeliest segments of each row of x f32[u, p], with their posteriors scaled to sum 1."""
