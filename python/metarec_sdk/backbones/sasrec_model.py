@@ -1,0 +1,143 @@
+"""The network of SASRec: causal self-attention over a start token and the items of a history.
+
+Kang & McAuley 2018 (arXiv:1808.09781) with pre-normalised residual blocks; the item table is tied with the
+output. Positions are counted from the start token and rows are padded on the right, so that a history of k
+events sees the same positions wherever it comes from, a causal mask is all that is needed, and what comes
+later can't change what came before.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from metarec_sdk.backbones.dropout import keep_all
+
+Drop = Callable[[Tensor], Tensor]
+Delta = Callable[[str, Tensor], Tensor]
+
+
+class Block(nn.Module):
+    """Self-attention, then a position-wise feed-forward network, each added to its normalised input."""
+
+    def __init__(self, width: int, feedforward: int, heads: int) -> None:
+        super().__init__()
+        self.heads = heads
+        self.attention_norm = nn.LayerNorm(width)
+        self.query = nn.Linear(width, width)
+        self.key_value = nn.Linear(width, 2 * width)
+        self.attention = nn.Linear(width, width)
+        self.feedforward_norm = nn.LayerNorm(width)
+        self.expand = nn.Linear(width, feedforward)
+        self.feedforward = nn.Linear(feedforward, width)
+
+    def forward(self, x: Tensor, drop: Drop) -> Tensor:
+        """[b, l, d] -> [b, l, d], causal."""
+        normed = self.attention_norm(x)
+        context = self._attend(normed, normed, None)
+        x = x + drop(self.attention(context))
+        inner = F.gelu(self.expand(self.feedforward_norm(x)))  # [b, l, d_ff]
+        return x + drop(self.feedforward(drop(inner)))
+
+    def context_at(self, x: Tensor, last: Tensor) -> tuple[Tensor, Tensor]:
+        """(attention context [b, d], residual [b, d]) at position ``last`` int64[b] of x [b, l, d] only."""
+        normed = self.attention_norm(x)
+        rows = torch.arange(len(x), device=x.device)
+        visible = torch.arange(x.shape[1], device=x.device) <= last[:, None]  # [b, l]
+        context = self._attend(normed[rows, last][:, None], normed, visible[:, None, None])
+        return context[:, 0], x[rows, last]
+
+    def _attend(self, queries: Tensor, normed: Tensor, visible: Tensor | None) -> Tensor:
+        b, length, d = queries.shape
+        query = self._split(self.query(queries))  # [b, heads, l, d / heads]
+        key, value = (self._split(part) for part in self.key_value(normed).chunk(2, dim=-1))
+        context = F.scaled_dot_product_attention(
+            query, key, value, attn_mask=visible, is_causal=visible is None
+        )
+        return context.transpose(1, 2).reshape(b, length, d)
+
+    def _split(self, x: Tensor) -> Tensor:
+        b, length, d = x.shape
+        return x.view(b, length, self.heads, d // self.heads).transpose(1, 2)
+
+
+class SASRecModel(nn.Module):
+    """The parameters of the backbone; their names are those of the stored arrays."""
+
+    def __init__(
+        self, n_items: int, width: int, feedforward: int, blocks: int, heads: int, history_limit: int
+    ) -> None:
+        super().__init__()
+        self.width = width
+        self.items = nn.Parameter(torch.empty(n_items, width))
+        self.start = nn.Parameter(torch.empty(width))
+        self.positions = nn.Parameter(torch.empty(history_limit + 1, width))
+        self.blocks = nn.ModuleList(Block(width, feedforward, heads) for _ in range(blocks))
+        self.norm = nn.LayerNorm(width)
+
+    @torch.no_grad()
+    def initialise(self, generator: torch.Generator) -> None:
+        """Normal(0, 0.02) tables, Glorot-normal projections, zero biases (Kang & McAuley's code)."""
+        for name, parameter in self.named_parameters():
+            if name in ("items", "start", "positions"):
+                parameter.normal_(0.0, 0.02, generator=generator)
+            elif parameter.ndim == 2:
+                nn.init.xavier_normal_(parameter, generator=generator)
+            elif name.endswith("norm.weight"):
+                parameter.fill_(1.0)
+            else:
+                parameter.zero_()
+
+    def forward(self, histories: Tensor, drop: Drop = keep_all) -> Tensor:
+        """int64[b, l] of items, padded on the right with any item -> [b, l + 1, d].
+
+        Position j is the query after the first j events.
+        """
+        x = self._embed(histories, drop)
+        for block in self.blocks:
+            x = block(x, drop)
+        return self.norm(x)  # type: ignore[no-any-return]
+
+    def last_inputs(self, histories: Tensor, lengths: Tensor) -> dict[str, Tensor]:
+        """``context`` and ``residual`` [b, d] of the last block after ``lengths`` int64[b] events."""
+        x = self._embed(histories, keep_all)
+        for block in self.blocks[:-1]:
+            x = block(x, keep_all)
+        context, residual = self._last_block().context_at(x, lengths)
+        return {"context": context, "residual": residual}
+
+    def finish(self, inputs: Mapping[str, Tensor], delta: Delta) -> Tensor:
+        """The rest of the network after `last_inputs`, with ``delta`` added to each site's projection.
+
+        Computes on the device and in the dtype of the inputs, wherever the parameters are.
+        """
+        context, x = inputs["context"], inputs["residual"]
+        block = self._last_block()
+        x = x + _project(block.attention, context) + delta("attention", context)
+        inner = F.gelu(_project(block.expand, _normalise(block.feedforward_norm, x)))  # [b, d_ff]
+        x = x + _project(block.feedforward, inner) + delta("feedforward", inner)
+        h = _normalise(self.norm, x)
+        return h + delta("final", h)
+
+    def _embed(self, histories: Tensor, drop: Drop) -> Tensor:
+        b, length = histories.shape
+        start = self.start.expand(b, 1, self.width)
+        x = torch.cat([start, F.embedding(histories, self.items)], dim=1) * math.sqrt(self.width)
+        return drop(x + self.positions[: length + 1])  # [b, l + 1, d]
+
+    def _last_block(self) -> Block:
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        return block
+
+
+def _project(layer: nn.Linear, x: Tensor) -> Tensor:
+    return F.linear(x, layer.weight.to(x), layer.bias.to(x))
+
+
+def _normalise(layer: nn.LayerNorm, x: Tensor) -> Tensor:
+    return F.layer_norm(x, x.shape[-1:], layer.weight.to(x), layer.bias.to(x), layer.eps)

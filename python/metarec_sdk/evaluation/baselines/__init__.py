@@ -1,0 +1,1 @@
+"""The baselines that every report is held against, one file each."""

@@ -1,0 +1,23 @@
+"""What every protocol has in common."""
+
+from __future__ import annotations
+
+from typing import Protocol as TypingProtocol
+
+from metarec_sdk.data import Interactions
+from metarec_sdk.evaluation.cases import Prepared
+
+
+class Protocol(TypingProtocol):
+    """A protocol cuts a log into a test window and a validation window before it."""
+
+    @property
+    def name(self) -> str:
+        """Name in reports and in `evaluate(protocol=...)`."""
+
+    def prepare(self, log: Interactions) -> Prepared:
+        """Cut the log.
+
+        Raises:
+            ArgumentError: a parameter is out of range, or the log is too small or lacks times.
+        """

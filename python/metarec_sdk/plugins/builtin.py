@@ -1,0 +1,50 @@
+"""The built-in components, registered by the same hooks as everybody's.
+
+Targets are strings, so that nothing is imported before it is selected.
+"""
+
+from __future__ import annotations
+
+from metarec_sdk.plugins.hookspecs import Register
+from metarec_sdk.plugins.markers import hookimpl
+
+
+@hookimpl
+def metarec_register_backbones(register: Register) -> None:
+    register(
+        "sasrec", "metarec_sdk.backbones.sasrec:SASRec", summary="Self-attention over the sequence (torch)"
+    )
+    register("factors", "metarec_sdk.backbones.factors:Factors", summary="Implicit alternating least squares")
+
+
+@hookimpl
+def metarec_register_clusterers(register: Register) -> None:
+    register("kmeans", "metarec_sdk.tasks.kmeans:KMeansTasks", summary="k-means on vectors and behaviour")
+    register("column", "metarec_sdk.tasks.column:ColumnTasks", summary="Known tasks from a column")
+    register("none", "metarec_sdk.tasks.none:OneTask", summary="Everybody in one task")
+
+
+@hookimpl
+def metarec_register_meta_learners(register: Register) -> None:
+    register(
+        "closed-form",
+        "metarec_sdk.adapters.closed_form:ClosedForm",
+        summary="Low-rank task adapters by hierarchical shrinkage",
+    )
+    register(
+        "reptile", "metarec_sdk.adapters.reptile:Reptile", summary="First-order meta-learning of adapters"
+    )
+    register("none", "metarec_sdk.adapters.none:NoMetaLearning", summary="No task adapters")
+
+
+@hookimpl
+def metarec_register_heads(register: Register) -> None:
+    register("natpar", "metarec_sdk.heads.natpar:Natpar", summary="Natural-parameter sums per user")
+    register("ridge", "metarec_sdk.heads.ridge:Ridge", summary="Ridge regression per user")
+
+
+@hookimpl
+def metarec_register_feedback_models(register: Register) -> None:
+    register(
+        "linear", "metarec_sdk.feedback.linear:LinearFeedback", summary="A weight per event type, decayed"
+    )

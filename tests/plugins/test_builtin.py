@@ -1,0 +1,42 @@
+"""The built-ins go through the same hooks as everybody's components."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from metarec_sdk.plugins import KINDS, PluginManager
+
+EXPECTED = {
+    "backbone": ["sasrec", "factors"],
+    "clusterer": ["kmeans", "column", "none"],
+    "meta_learner": ["closed-form", "reptile", "none"],
+    "head": ["natpar", "ridge"],
+    "feedback": ["linear"],
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_built_in_names(kind):
+    manager = PluginManager(enabled=False)
+    records = manager.components(kind)
+    assert [record.name for record in records] == EXPECTED[kind]
+    assert all(record.summary and record.plugin == "metarec" for record in records)
+    json.dumps([record.to_dict() for record in records] + [record.to_dict() for record in manager.records])
+
+
+@pytest.mark.parametrize(
+    ("kind", "name"), [(kind, name) for kind, names in EXPECTED.items() for name in names]
+)
+def test_every_built_in_can_be_built_without_parameters_and_follows_its_protocol(kind, name):
+    component = PluginManager(enabled=False).create(kind, name)
+    assert isinstance(component, KINDS[kind].protocol)
+
+
+def test_every_hook_has_a_documented_spec():
+    from metarec_sdk.plugins import hookspecs
+
+    hooks = [name for name in vars(hookspecs) if name.startswith("metarec_")]
+    assert {kind.hook for kind in KINDS.values()} < set(hooks)
+    assert all(getattr(hookspecs, name).__doc__ for name in hooks)
