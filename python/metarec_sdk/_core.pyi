@@ -1,4 +1,4 @@
-"""The Rust core. Arrays are C-contiguous and of the exact dtype; otherwise a ValueError names the argument."""
+"""The Rust core. Arrays are C-contiguous and of exact dtype, else a ValueError names the argument."""
 
 from typing import final
 
@@ -9,6 +9,7 @@ __version__: str
 
 def isa() -> str: ...
 def threads() -> int: ...
+
 @final
 class ItemIndex:
     def __new__(cls, matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> ItemIndex: ...

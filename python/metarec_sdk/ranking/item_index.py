@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 Rows: TypeAlias = Histories | tuple[ArrayLike, ArrayLike]
-"""Items by row of the batch: histories, or (offsets i64[b + 1], items i32[e]) in any order, repeats allowed."""
+"""Items by row of the batch: histories, or (offsets i64[b + 1], items i32[e]) in any order, with repeats."""
 
 Boosts: TypeAlias = tuple[ArrayLike, ArrayLike, ArrayLike]
 """(offsets i64[b + 1], items i32[e], added f32[e]): what goes on top of some items' scores."""
@@ -29,9 +29,9 @@ class ItemIndex:
     """An immutable, packed copy of an item matrix, ranked exactly by inner product.
 
     The score of query ``q`` and item ``i`` is ``q · x_i``, summed over the dimensions in order by fused
-    multiply-adds in f32, then ``+ bias[i]``, then ``+ task_bias[task, i]``, then ``+ boost``. Scores and order
-    are the same bits on every machine, for every batch, filter and thread count. Equal scores are ordered by
-    item index.
+    multiply-adds in f32, then ``+ bias[i]``, then ``+ task_bias[task, i]``, then ``+ boost``. Scores and
+    order are the same bits on every machine, for every batch, filter and thread count. Equal scores are
+    ordered by item index.
 
     Building copies the matrix: ``4 · n · (d + 1)`` bytes. Safe to use from many threads and after a fork.
     """
@@ -50,7 +50,7 @@ class ItemIndex:
         """
         rows = as_array("matrix", matrix, np.float32, 2)
         added = None if bias is None else as_array("bias", bias, np.float32, 1)
-        self._core = _call(_core.ItemIndex, rows, added)
+        self._core: _core.ItemIndex = _call(_core.ItemIndex, rows, added)
 
     @property
     def n_items(self) -> int:
