@@ -1,0 +1,69 @@
+"""Ids on the command line are text; a model's ids may be integers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from metarec_sdk.errors import ArgumentError, ColumnError, DataError
+
+if TYPE_CHECKING:
+    import polars as pl
+
+
+def converted(texts: Iterable[str], known: Sequence[Any] | pl.Series, option: str) -> list[Any]:
+    """The ids as integers where the known ids are integers, else as they are.
+
+    Raises `ArgumentError` that names the option, where an integer is needed and the text isn't one.
+    """
+    texts = list(texts)
+    if len(known) == 0 or isinstance(known[0], str):
+        return texts
+    ids: list[int] = []
+    for text in texts:
+        try:
+            ids.append(int(text))
+        except ValueError:
+            raise ArgumentError(
+                f"{option} {text!r}: the ids of this model are integers, such as {known[0]}"
+            ) from None
+    return ids
+
+
+def split_list(text: str) -> list[str]:
+    """``"i1,i2"`` as ids; empty for an empty text."""
+    return [part.strip() for part in text.split(",") if part.strip()]
+
+
+def read_ids(path: Path, column: str, known: Sequence[Any] | pl.Series, option: str) -> list[Any]:
+    """Ids from a column of a Parquet or CSV file, or one a line from any other file.
+
+    Raises `ColumnError` for a missing column, `ArgumentError` for an id of another dtype and `OSError` for a
+    file that can't be read.
+    """
+    if path.suffix not in (".parquet", ".csv"):
+        lines = path.read_text(encoding="utf-8").splitlines()
+        return converted((line.strip() for line in lines if line.strip()), known, option)
+    import polars as pl
+
+    frame = read_table(path)
+    if column not in frame.columns:
+        raise ColumnError.missing(column, "--users-column", frame.columns)
+    return converted(frame[column].drop_nulls().cast(pl.String), known, option)
+
+
+def read_table(path: Path) -> pl.DataFrame:
+    """A Parquet or CSV file; ids in CSV stay text.
+
+    Raises `DataError` for a file that isn't a table, `OSError` for one that can't be read.
+    """
+    import polars as pl
+
+    content = path.read_bytes()  # a missing file is an OSError here, in every version of polars
+    try:
+        if path.suffix == ".parquet":
+            return pl.read_parquet(content)
+        return pl.read_csv(content, infer_schema=False)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} can't be read as a table: {error}") from error
