@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from metarec_sdk.errors import ArtefactError, StorageError
+from metarec_sdk.errors import ArtefactError
 from metarec_sdk.updating.durable import storage_errors, write_file
 from metarec_sdk.updating.generation_files import read_files
-from metarec_sdk.updating.store_folder import ALIAS, GENERATIONS, StoreFolder
+from metarec_sdk.updating.store_folder import StoreFolder
 
 
 def copy_generations(source: StoreFolder, target: StoreFolder, count: int) -> None:
@@ -21,23 +21,11 @@ def copy_generations(source: StoreFolder, target: StoreFolder, count: int) -> No
     if newest is None or not chain:
         raise ArtefactError(f"the current generation {newest} of {source.root} is missing")
     with storage_errors(target.root, "written"):
-        check_is_store(target)
         for name in reversed(chain):
             if not _has(target, name):
                 _copy(source, target, name)
         with target.locked():
             target.point_to(newest)
-
-
-def check_is_store(target: StoreFolder) -> None:
-    """Raise `StorageError` where the folder holds something else, which may be somebody's home."""
-    if not target.root.exists():
-        return
-    names = {entry.name for entry in target.root.iterdir()}
-    if names and not names & {ALIAS, GENERATIONS, "events.sqlite"}:
-        raise StorageError(
-            f"{target.root} holds other files and is no model folder; give a new or empty folder"
-        )
 
 
 def _has(target: StoreFolder, name: str) -> bool:

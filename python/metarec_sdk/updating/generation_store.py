@@ -248,7 +248,7 @@ class GenerationStore:
             ArgumentError: ``generations`` is below 1.
             UnknownIdError: nothing was published.
             ArtefactError: a generation is damaged; nothing became current.
-            StorageError: the copy can't be written, or ``path`` holds something else.
+            StorageError: the copy can't be written.
         """
         if generations < 1:
             raise ArgumentError(f"generations must be at least 1, got {generations}")
