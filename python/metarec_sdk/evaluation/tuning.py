@@ -2,46 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-
-from metarec_sdk.data import encode, first_visits
 from metarec_sdk.errors import ArgumentError
-from metarec_sdk.evaluation.baselines.baseline import Baseline, Contestant
-from metarec_sdk.evaluation.cases import Case, Window
-from metarec_sdk.evaluation.catalogue import Catalogue, Translation
+from metarec_sdk.evaluation.baselines import Contestant
+from metarec_sdk.evaluation.encoded_window import EncodedWindow
 from metarec_sdk.evaluation.judging import judge_ranker
-from metarec_sdk.types import TrainingLog
 
 TUNED_ON = "ndcg@10"
 """The metric that settings are chosen by."""
-
-
-@dataclass(frozen=True, slots=True)
-class Prepared:
-    """A window as baselines see it: first visits with unit weights, and the catalogue."""
-
-    log: TrainingLog
-    translation: Translation
-    catalogue: Catalogue
-    cases: Sequence[Case]
-
-    @classmethod
-    def of(cls, window: Window, catalogue: Catalogue) -> Prepared:
-        """Encode a window's training events."""
-        log, _, items = encode(window.train)
-        visits = TrainingLog(first_visits(log.histories), log.n_items)
-        cases = [case for case in window.cases if len(case.episodes)]
-        return cls(visits, Translation.between(catalogue, items), catalogue, cases)
-
-    def fitted(self, contestant: Contestant, settings: Mapping[str, Any], seed: int) -> Baseline:
-        """A baseline fitted to the window."""
-        baseline = contestant.build(**settings)
-        baseline.fit(self.log, np.random.default_rng(seed))
-        return baseline
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +26,7 @@ class Choice:
 
 def tune(
     contestant: Contestant,
-    validation: Prepared,
+    validation: EncodedWindow,
     budget: int,
     seed: int = 0,
     step: Callable[[], None] = lambda: None,

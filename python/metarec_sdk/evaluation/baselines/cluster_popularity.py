@@ -63,7 +63,8 @@ class ClusterPopularity:
         left, values, _ = svds(scaled, k=width, v0=rng.random(min(visits.shape)))
         kmeans = KMeans(clusters, n_init=2, random_state=int(rng.integers(2**31)))
         labels = kmeans.fit_predict(left * values)
-        return np.eye(clusters)[labels]
+        memberships: Float64 = np.eye(clusters)[labels]
+        return memberships
 
     def _maximise(self, visits: Any, membership: Float64, overall: Float64) -> tuple[Float64, Float64]:
         """Popularity within clusters f64[c, n] and the clusters' weights f64[c]."""

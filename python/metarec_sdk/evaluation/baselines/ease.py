@@ -78,7 +78,10 @@ def _too_many(situation: Situation) -> str | None:
     if situation.n_items <= MOST_ITEMS:
         return None
     gigabytes = 8 * situation.n_items**2 / 1e9
-    return f"{situation.n_items} items need a dense inverse of {gigabytes:.0f} GB; the bound is {MOST_ITEMS} items"
+    return (
+        f"{situation.n_items} items need a dense inverse of {gigabytes:.1f} GB; "
+        f"the bound is {MOST_ITEMS} items"
+    )
 
 
 EASE = Contestant(

@@ -5,23 +5,24 @@ from __future__ import annotations
 import numpy as np
 
 from metarec_sdk.ranking import ItemIndex
-from metarec_sdk.types import Bool, Float32, Histories, Int64, TopK, TrainingLog
+from metarec_sdk.types import Bool, Float32, Float64, Histories, Int64, TopK, TrainingLog
 
 TIE_BREAK = 1e-6
 """Weight of the all-time share where a form of popularity leaves items level, above all at zero."""
 
 
 def shares(log: TrainingLog, chosen: Bool | None = None) -> Float32:
-    """f32[n], the share of each item in the chosen events (all where None), plus a trace of the overall share.
+    """f32[n], the share of each item in the chosen events (all where None) and a trace of the overall one.
 
     The trace orders the items that the choice doesn't touch; it is too small to move any other.
     """
-    overall = np.bincount(log.histories.items, minlength=log.n_items).astype(np.float64)
+    overall: Float64 = np.bincount(log.histories.items, minlength=log.n_items).astype(np.float64)
     overall /= max(overall.sum(), 1.0)
     if chosen is None:
         return overall.astype(np.float32)
     counts = np.bincount(log.histories.items[chosen], minlength=log.n_items)
-    return (counts / max(counts.sum(), 1) + TIE_BREAK * overall).astype(np.float32)
+    mixed: Float64 = counts / max(counts.sum(), 1) + TIE_BREAK * overall
+    return mixed.astype(np.float32)
 
 
 def positions(histories: Histories) -> Int64:
