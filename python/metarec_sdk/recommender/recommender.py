@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,22 @@ import polars as pl
 from pydantic import ValidationError
 
 from metarec_sdk.data import Interactions, Vocabulary
-from metarec_sdk.errors import ArgumentError, ArtefactError, DataError, NotFittedError
+from metarec_sdk.errors import ArgumentError, ArtefactError, DataError
 from metarec_sdk.feedback import Event
-from metarec_sdk.plugins import PluginManager, RankRequest
-from metarec_sdk.recommender.clocks import fit_generation, full_log, load_generation, update_generation
-from metarec_sdk.recommender.components import Components
+from metarec_sdk.plugins import PluginManager
+from metarec_sdk.recommender.clocks import full_log, update_generation
 from metarec_sdk.recommender.episode_scores import MEMBERS
 from metarec_sdk.recommender.home import Home
-from metarec_sdk.recommender.observing import Observing
 from metarec_sdk.recommender.progress import steps
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
-from metarec_sdk.recommender.serving import Served, Unknown
+from metarec_sdk.recommender.serving import Unknown
 from metarec_sdk.recommender.stack import joined, members
-from metarec_sdk.types import FeedbackModel, Histories, Memberships, Ranker, TopK
+from metarec_sdk.types import Float32, Histories, Int32, Memberships, Ranker, TopK
 from metarec_sdk.updating import Generation
 
 
-class Recommender:
+class Recommender(Engine):
     """Recommendations for every known user and for anybody with a handful of events.
 
     A user is a query vector, put together from a backbone, a closed-form head, popularity and item-item
@@ -96,19 +93,8 @@ class Recommender:
             raise ArgumentError(
                 f"{'.'.join(map(str, first['loc']))}: {first['msg']}, got {first['input']!r}"
             ) from None
-        self._start(recipe, PluginManager(plugins), home, progress)
+        super().__init__(recipe, PluginManager(plugins), home, progress)
         self._components.check()
-
-    def _start(
-        self, recipe: Recipe, plugins: PluginManager, home: str | Path | None, progress: bool | None
-    ) -> None:
-        self._components = Components(recipe, plugins)
-        self._progress = progress
-        self._home_path = home
-        self._home: Home | None = None
-        self._served: Served | None = None
-        self._feedback: FeedbackModel | None = None
-        self._observing: Observing | None = None
 
     # Training ------------------------------------------------------------------------------------------
 
@@ -356,7 +342,7 @@ class Recommender:
         home = Home(root)
         recipe = Recipe.model_validate(home.store.load().documents["recipe"])
         recommender = cls.__new__(cls)
-        recommender._start(recipe, PluginManager(plugins), root, progress)
+        Engine.__init__(recommender, recipe, PluginManager(plugins), root, progress)
         recommender._home = home
         recommender._load(None)
         return recommender
@@ -365,7 +351,7 @@ class Recommender:
         """An unfitted recommender with the same recipe and plugins, in a temporary home."""
         recipe = self.recipe if seed is None else self.recipe.model_copy(update={"seed": seed})
         other = type(self).__new__(type(self))
-        other._start(recipe, self._components.plugins, None, self._progress)
+        Engine.__init__(other, recipe, self._components.plugins, None, self._progress)
         return other
 
     # State ---------------------------------------------------------------------------------------------
@@ -391,56 +377,19 @@ class Recommender:
         """Id of the generation that serves."""
         return self._now.generation
 
-    @property
-    def _now(self) -> Served:
-        if self._served is None:
-            raise NotFittedError("nothing is fitted yet; call fit(log) or metarec_sdk.load(path) first")
-        return self._served
+    def training_range(self) -> tuple[int, int]:
+        """First and last timestamp of the log that was trained on, microseconds since 1970 UTC."""
+        training = self._folder.store.load_manifest(self.generation).training
+        return training["first_timestamp"], training["last_timestamp"]
 
-    @property
-    def _feedback_model(self) -> FeedbackModel:
-        assert self._feedback is not None
-        return self._feedback
+    def user_vectors(self, users: Sequence[Any]) -> tuple[Float32, Int32]:
+        """(f32[b, m], i32[b]): each known user's vector in the head's space, and the task of most weight.
 
-    @property
-    def _observer(self) -> Observing:
-        self._now  # noqa: B018 - nothing can be observed before a fit
-        assert self._observing is not None
-        return self._observing
-
-    @property
-    def _folder(self) -> Home:
-        if self._home is None:
-            self._home = Home(self._home_path)
-        return self._home
-
-    def _fit(
-        self, log: Interactions, items: pl.DataFrame | None, users: pl.DataFrame | None, through: int
-    ) -> FitReport:
-        with steps(self._progress) as step:
-            served, feedback, report = fit_generation(
-                self._components, self._folder, log, items, users, through, step
-            )
-        self._serve(served, feedback)
-        self._components.plugins.fit_finished(report)
-        return report
-
-    def _load(self, generation: str | None) -> None:
-        self._serve(*load_generation(self._components, self._folder, generation))
-
-    def _serve(self, served: Served, feedback: FeedbackModel) -> None:
-        """Replay what was logged after the generation was trained, then swap it in whole."""
-        observing = Observing(self._folder, served, feedback)
-        observing.replay()
-        self._served, self._feedback, self._observing = served, feedback, observing
-
-    def _ranked(
-        self, served: Served, histories: Histories, k: int, memberships: Memberships | None, **filters: Any
-    ) -> TopK:
-        started = time.perf_counter_ns()
-        result = served.stack.rank(histories, k, memberships, **filters)
-        if self._components.plugins.observes_batches:
-            elapsed = time.perf_counter_ns() - started
-            request = RankRequest(histories, k, served.generation)
-            self._components.plugins.batch_ranked(request, result, elapsed)
-        return result
+        Task ids are for inspection inside the process; sequences of them identify people, so don't export
+        them. Raises `UnknownIdError` for an unknown user.
+        """
+        served, vectors, tasks = self._now, [], []
+        for histories, _, memberships in served.known_users(list(users)):
+            vectors.append(served.stack.head.query(served.stack.usable(histories), memberships))
+            tasks.append(memberships.tasks[:, 0])
+        return np.concatenate(vectors), np.concatenate(tasks)
