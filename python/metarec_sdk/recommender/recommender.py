@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import polars as pl
@@ -15,6 +15,7 @@ from metarec_sdk.errors import ArgumentError, ArtefactError, DataError
 from metarec_sdk.feedback import Event
 from metarec_sdk.plugins import PluginManager
 from metarec_sdk.recommender.clocks import full_log, update_generation
+from metarec_sdk.recommender.engine import Engine
 from metarec_sdk.recommender.episode_scores import MEMBERS
 from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.progress import steps
@@ -347,7 +348,7 @@ class Recommender(Engine):
         recommender._load(None)
         return recommender
 
-    def clone(self, *, seed: int | None = None) -> Recommender:
+    def clone(self, *, seed: int | None = None) -> Self:
         """An unfitted recommender with the same recipe and plugins, in a temporary home."""
         recipe = self.recipe if seed is None else self.recipe.model_copy(update={"seed": seed})
         other = type(self).__new__(type(self))
@@ -379,7 +380,7 @@ class Recommender(Engine):
 
     def training_range(self) -> tuple[int, int]:
         """First and last timestamp of the log that was trained on, microseconds since 1970 UTC."""
-        training = self._folder.store.load_manifest(self.generation).training
+        training = self._folder.store.manifest(self.generation).training
         return training["first_timestamp"], training["last_timestamp"]
 
     def user_vectors(self, users: Sequence[Any]) -> tuple[Float32, Int32]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import polars as pl
 
@@ -17,6 +17,8 @@ from metarec_sdk.data import clean, datasets
 from metarec_sdk.data.datasets import Dataset
 from metarec_sdk.errors import StorageError
 from metarec_sdk.evaluation import ColdStart, Warm, evaluate
+from metarec_sdk.evaluation.protocols import Protocol
+from metarec_sdk.plugins import hookimpl
 from metarec_sdk.recommender import FitReport, Recommender
 from metarec_sdk.recommender.progress import steps
 from metarec_sdk.report.charts import bars, k_curves, task_map
@@ -34,31 +36,28 @@ LATER = ("Fargo (1996)", "Pulp Fiction (1994)")
 K = 10
 
 
-@dataclass
-class Keeper:
-    """Hands `evaluate` an unfitted clone and keeps it, so that one fit serves evaluation and serving."""
+class KeepingRecommender(Recommender):
+    """Keeps the clone that `evaluate` fits, so that one fit is judged and then serves."""
 
-    recommender: Recommender
     fitted: Recommender | None = None
+
+    def clone(self, *, seed: int | None = None) -> Self:
+        """An unfitted clone."""
+        clone = super().clone(seed=seed)
+        self.fitted = clone
+        return clone
+
+
+class FitWatcher:
+    """An observer, as a plugin could be: it hears of every fit."""
+
     report: FitReport | None = None
 
-    def clone(self, *, seed: int) -> Keeper:
-        """The keeper itself, with a clone inside."""
-        self.fitted = self.recommender.clone(seed=seed)
-        return self
-
-    def fit(self, log: Any, **tables: Any) -> None:
-        """Fit the clone."""
-        self.report = self.trained.fit(log, **tables)
-
-    @property
-    def trained(self) -> Recommender:
-        """The clone."""
-        assert self.fitted is not None
-        return self.fitted
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.trained, name)
+    @hookimpl
+    def metarec_fit_finished(self, report: Any) -> None:
+        """Keep the report of the fit."""
+        if isinstance(report, FitReport):
+            self.report = report
 
 
 @dataclass
@@ -92,23 +91,25 @@ def run_demo(output: Path, *, seed: int = 0, quick: bool = False, quiet: bool = 
     started = time.perf_counter()
     with story.part("Load MovieLens-100k"):
         data, events = _load(story)
-    recommender = Recommender(
+    watcher = FitWatcher()
+    recommender = KeepingRecommender(
         seed=seed,
+        plugins={"demo": watcher},
         params={"backbone": {"epochs": 8, "width": 32}} if quick else None,
         progress=False if quiet else None,
     )
-    keeper = Keeper(recommender)
     with story.part("Fit, and compare with tuned baselines"), steps(False if quiet else None) as step:
-        protocols = [ColdStart(orders=("time",) if quick else ("time", "random")), Warm()]
+        protocols: list[Protocol] = [ColdStart(orders=("time",) if quick else ("time", "random")), Warm()]
         with step("evaluation") as progress:
             report = evaluate(
-                keeper, events, protocol=protocols, seeds=(seed,), items=data.items, progress=progress
+                recommender, events, protocol=protocols, seeds=(seed,), items=data.items, progress=progress
             )
-        fit_report = keeper.report
+        fit_report = watcher.report
         assert fit_report is not None
+        assert recommender.fitted is not None
     story.console.print(report.table())
     story.console.print(fit_report.table())
-    rec = keeper.trained
+    rec = recommender.fitted
     with story.part("Recommend"):
         known, person = _recommend(story, rec, data)
     with story.part("Observe, update, roll back"):
