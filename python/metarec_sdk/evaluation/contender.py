@@ -22,7 +22,7 @@ class Contender(Protocol):
         """An unfitted copy of the same configuration with another seed."""
 
     def fit(
-        self, log: Interactions, items: pl.DataFrame | None = None, users: pl.DataFrame | None = None
+        self, log: Interactions, *, items: pl.DataFrame | None = None, users: pl.DataFrame | None = None
     ) -> Any:
         """Train."""
 
