@@ -20,11 +20,16 @@ def storage_errors(path: Path, action: str) -> Iterator[None]:
     except StorageError:
         raise
     except OSError as error:
-        reason = error.strerror or str(error)
-        raise StorageError(
-            error.errno,
-            f"{path} can't be {action}: {reason}; check free space and permissions, nothing earlier was lost",
-        ) from error
+        remedy = "check free space and permissions, nothing earlier was lost"
+        raise storage_error(path, action, error, remedy) from error
+
+
+def storage_error(path: Path, action: str, error: OSError, remedy: str = "") -> StorageError:
+    """A `StorageError` for an error of the operating system, with its ``errno``."""
+    tail = f"; {remedy}" if remedy else ""
+    made = StorageError(f"{path} can't be {action}: {error.strerror or error}{tail}")
+    made.errno = error.errno
+    return made
 
 
 def write_file(path: Path, content: bytes) -> None:

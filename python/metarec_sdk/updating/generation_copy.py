@@ -38,9 +38,13 @@ def _has(target: StoreFolder, name: str) -> bool:
 
 
 def _copy(source: StoreFolder, target: StoreFolder, name: str) -> None:
-    with target.aside() as aside:
+    try:
         manifest = source.manifest(name)
-        for file, content in read_files(source.path(name), manifest):
+        files = dict(read_files(source.path(name), manifest))
+    except FileNotFoundError as error:
+        raise source.missing(name, error) from None
+    with target.aside() as aside:
+        for file, content in files.items():
             write_file(aside / file, content)
         with target.locked():
             if target.path(name).exists():  # damaged, or copied by somebody else meanwhile

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from metarec_sdk.errors import ArtefactError, DataError, StorageError
 from metarec_sdk.types import State
 from metarec_sdk.updating.array_file import arrays_from_bytes, arrays_to_bytes
+from metarec_sdk.updating.durable import storage_error
 from metarec_sdk.updating.frame_file import frame_from_bytes, frame_to_bytes
 from metarec_sdk.updating.manifest import (
     MAX_MANIFEST_BYTES,
@@ -126,7 +127,7 @@ def check_folder(folder: Path) -> None:
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise StorageError(error.errno, f"{folder} can't be read: {error.strerror}") from error
+        raise storage_error(folder, "read", error) from error
     if not stat.S_ISDIR(mode):
         raise ArtefactError(f"{folder} is a link or a file, wanted a folder; links are not followed")
 
@@ -140,7 +141,7 @@ def _read_regular(path: Path, largest: int) -> bytes:
     except OSError as error:
         if path.is_symlink():
             raise ArtefactError(f"{path} is a link; links are not followed") from None
-        raise StorageError(error.errno, f"{path} can't be read: {error.strerror}") from error
+        raise storage_error(path, "read", error) from error
     try:
         found = os.fstat(descriptor)
         if not stat.S_ISREG(found.st_mode):
@@ -152,6 +153,6 @@ def _read_regular(path: Path, largest: int) -> bytes:
     except OSError as error:
         if isinstance(error, StorageError):
             raise
-        raise StorageError(error.errno, f"{path} can't be read: {error.strerror}") from error
+        raise storage_error(path, "read", error) from error
     finally:
         os.close(descriptor)

@@ -8,8 +8,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from metarec_sdk.errors import ArtefactError, ConflictError, StorageError, UnknownIdError
-from metarec_sdk.updating.durable import locked, replace_file, synchronise_folder, try_lock, write_file
+from metarec_sdk.errors import ArtefactError, ConflictError, UnknownIdError
+from metarec_sdk.updating.durable import (
+    locked,
+    replace_file,
+    storage_error,
+    synchronise_folder,
+    try_lock,
+    write_file,
+)
 from metarec_sdk.updating.generation_files import MANIFEST, check_folder, read_manifest
 from metarec_sdk.updating.manifest import ID_PATTERN, SCHEMA_VERSION, Manifest, to_bytes
 from metarec_sdk.updating.strict_json import dump_json, load_json
@@ -38,7 +45,7 @@ class StoreFolder:
         except (FileNotFoundError, NotADirectoryError):
             return None
         except OSError as error:
-            raise StorageError(error.errno, f"{path} can't be read: {error.strerror}") from error
+            raise storage_error(path, "read", error) from error
 
     def current(self) -> str | None:
         """The generation that the alias names; `ArtefactError` where it is damaged."""
@@ -81,7 +88,7 @@ class StoreFolder:
         except (FileNotFoundError, NotADirectoryError):
             return []
         except OSError as error:
-            raise StorageError(error.errno, f"{self.generations} can't be read: {error.strerror}") from error
+            raise storage_error(self.generations, "read", error) from error
         return sorted((name for name in names if ID_PATTERN.match(name)), key=_order)
 
     def next_number(self) -> int:
