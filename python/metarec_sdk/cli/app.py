@@ -8,6 +8,7 @@ import typer
 
 from metarec_sdk.cli import plugins
 from metarec_sdk.cli.bench import bench
+from metarec_sdk.cli.datasets import datasets
 from metarec_sdk.cli.demo import demo
 from metarec_sdk.cli.evaluate import evaluate
 from metarec_sdk.cli.fit import fit
@@ -71,6 +72,10 @@ app.command(epilog=_example("metarec bench --list", "metarec bench recommend"), 
     bench
 )
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_EXTEND)
+app.command(
+    epilog=_example("metarec datasets", "metarec fit dataset:movielens-100k --out model"),
+    rich_help_panel=_EXTEND,
+)(datasets)
 app.command(epilog=_example("metarec info --json"), rich_help_panel=_EXTEND)(info)
 
 

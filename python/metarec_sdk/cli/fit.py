@@ -25,6 +25,8 @@ def fit(
     value: of_log.Value = None,
     event_id: of_log.EventId = None,
     drop_invalid: of_log.DropInvalid = False,
+    items_table: of_log.ItemsTable = None,
+    users_table: of_log.UsersTable = None,
     backbone: Annotated[str, typer.Option(help="sasrec, factors or plugin/name.")] = "sasrec",
     clusterer: Annotated[
         str | None, typer.Option(help="kmeans, column, none or plugin/name.", show_default="kmeans")
@@ -59,8 +61,10 @@ def fit(
         seed=seed,
     )
     check_empty(out)
-    events = of_log.read_log(
+    given = of_log.read_given(
         log,
+        items_table,
+        users_table,
         user=user,
         item=item,
         time=time,
@@ -71,7 +75,7 @@ def fit(
         event_id=event_id,
         drop_invalid=drop_invalid,
     )
-    report = recommender.fit(events)
+    report = recommender.fit(given.log, items=given.items, users=given.users)
     recommender.save(out)
     if json:
         summary: dict[str, Any] = {"model": str(out), **report.to_dict()}

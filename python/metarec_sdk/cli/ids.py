@@ -6,7 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from metarec_sdk.errors import ArgumentError, ColumnError, DataError
+from metarec_sdk.cli.tables import read_table
+from metarec_sdk.errors import ArgumentError, ColumnError
 
 if TYPE_CHECKING:
     import polars as pl
@@ -47,23 +48,7 @@ def read_ids(path: Path, column: str, known: Sequence[Any] | pl.Series, option: 
         return converted((line.strip() for line in lines if line.strip()), known, option)
     import polars as pl
 
-    frame = read_table(path)
+    frame = read_table(path, infer=False)
     if column not in frame.columns:
         raise ColumnError.missing(column, "--users-column", frame.columns)
     return converted(frame[column].drop_nulls().cast(pl.String), known, option)
-
-
-def read_table(path: Path) -> pl.DataFrame:
-    """A Parquet or CSV file; ids in CSV stay text.
-
-    Raises `DataError` for a file that isn't a table, `OSError` for one that can't be read.
-    """
-    import polars as pl
-
-    content = path.read_bytes()  # a missing file is an OSError here, in every version of polars
-    try:
-        if path.suffix == ".parquet":
-            return pl.read_parquet(content)
-        return pl.read_csv(content, infer_schema=False)
-    except pl.exceptions.PolarsError as error:
-        raise DataError(f"{path} can't be read as a table: {error}") from error

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from metarec_sdk.cli.tables import read_entities
 from metarec_sdk.errors import ArgumentError
 
 if TYPE_CHECKING:
+    import polars as pl
+
     from metarec_sdk import Interactions
 
 DATASET = "dataset:"
@@ -32,7 +36,41 @@ TimeUnit = Annotated[Unit, typer.Option("--time-unit", help="Unit of integer tim
 Event = Annotated[str | None, typer.Option("--event", help="Column of event types.")]
 Value = Annotated[str | None, typer.Option("--value", help="Column of ratings, seconds of dwell, ...")]
 EventId = Annotated[str | None, typer.Option("--event-id", help="Column of unique event ids.")]
+ItemsTable = Annotated[
+    Path | None, typer.Option(help="Parquet or CSV with item_id and content such as title, genre.")
+]
+UsersTable = Annotated[Path | None, typer.Option(help="Parquet or CSV with user_id and known attributes.")]
 DropInvalid = Annotated[bool, typer.Option("--drop-invalid", help="Leave unusable rows out, with a warning.")]
+
+
+@dataclass(frozen=True)
+class GivenLog:
+    """A log with the tables that go with it."""
+
+    log: Interactions
+    items: pl.DataFrame | None
+    users: pl.DataFrame | None
+
+
+def read_given(source: str, items: Path | None, users: Path | None, **columns: Any) -> GivenLog:
+    """The log and the tables that the arguments name; a known data set brings tables of its own.
+
+    Raises what `read_log` raises.
+    """
+    if source.startswith(DATASET):
+        import metarec_sdk as mr
+
+        found = mr.datasets.load(source.removeprefix(DATASET))
+        own_items, own_users = found.items, found.users
+        log = found.interactions
+    else:
+        own_items = own_users = None
+        log = read_log(source, **columns)
+    return GivenLog(
+        log,
+        own_items if items is None else read_entities(items, "item_id", log),
+        own_users if users is None else read_entities(users, "user_id", log),
+    )
 
 
 def read_log(
@@ -51,15 +89,12 @@ def read_log(
 ) -> Interactions:
     """The log that the arguments name.
 
-    Raises what `metarec_sdk.read_interactions` and `metarec_sdk.datasets.load` raise, and `ArgumentError` for
-    a file that isn't there.
+    Raises what `metarec_sdk.read_interactions` raises, and `ArgumentError` for a file that isn't there.
     """
+    if not any(mark in source for mark in "*?[") and not Path(source).exists():
+        raise ArgumentError(f"there is no file {source!r}; a known data set is given as dataset:NAME")
     import metarec_sdk as mr
 
-    if source.startswith(DATASET):
-        return mr.datasets.load(source.removeprefix(DATASET)).interactions
-    if not any(mark in source for mark in "*?[") and not Path(source).exists():
-        raise ArgumentError(f"LOG {source!r} is not there; give a file, or dataset:NAME for a known data set")
     return mr.read_interactions(
         source,
         user=user,

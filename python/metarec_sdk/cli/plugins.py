@@ -66,16 +66,15 @@ def show_plugin(
     from metarec_sdk.plugins import PluginManager
 
     manager = PluginManager()
-    plugins = [record for record in manager.records if record.name == name]
-    components = [record for record in manager.components() if record.name == name]
+    plugins = [plugin for plugin in manager.records if plugin.name == name]
+    components = [component for component in manager.components() if component.name == name]
     if not plugins and not components:
-        known = sorted({record.name for record in (*manager.records, *manager.components())})
-        raise UnknownIdError(f"there is no plugin or component {name!r}; there are {known}")
-    found = [record.to_dict() for record in plugins]
-    found += [
-        {**record.to_dict(), "parameters": manager.parameters(record.kind, record.name)}
-        for record in components
-    ]
+        known = [record.name for record in manager.records] + [record.name for record in manager.components()]
+        raise UnknownIdError(f"there is no plugin or component {name!r}; there are {sorted(set(known))}")
+    found = [plugin.to_dict() for plugin in plugins]
+    for component in components:
+        parameters = manager.parameters(component.kind, component.name)
+        found.append({**component.to_dict(), "parameters": parameters})
     if json:
         show_json(found)
         return
