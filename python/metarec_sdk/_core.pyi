@@ -1,67 +1,95 @@
-from numpy import bool_, float32, float64, int32, int64
-from numpy.typing import NDArray
+"""The Rust core. Arrays are C-contiguous and of exact dtype, else a ValueError names the argument."""
+
 from typing import final
 
+import numpy as np
+from numpy.typing import NDArray
+
 __version__: str
+
+def isa() -> str: ...
+def threads() -> int: ...
+
+@final
+class ItemIndex:
+    def __new__(cls, matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> ItemIndex: ...
+    @property
+    def n_items(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+    def topk(
+        self,
+        queries: NDArray[np.float32],
+        k: int,
+        exclude: tuple[NDArray[np.int64], NDArray[np.int32]] | None = None,
+        allow: NDArray[np.bool_] | None = None,
+        deny: NDArray[np.bool_] | None = None,
+        boosts: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]] | None = None,
+        task_bias: NDArray[np.float32] | None = None,
+        tasks: NDArray[np.int32] | None = None,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
+    def scores_at(
+        self, queries: NDArray[np.float32], offsets: NDArray[np.int64], items: NDArray[np.int32]
+    ) -> NDArray[np.float32]: ...
 
 @final
 class FactorSolver:
     def __new__(
         cls,
-        factors: NDArray[float32],
-        precision: NDArray[float32],
+        factors: NDArray[np.float32],
+        precision: NDArray[np.float32],
         *,
         unobserved_weight: float,
         exponent: float = 0.0,
     ) -> FactorSolver: ...
     def solve(
         self,
-        offsets: NDArray[int64],
-        items: NDArray[int32],
-        weights: NDArray[float32],
-        targets: NDArray[float32] | None = None,
-        prior_mean: NDArray[float32] | None = None,
-    ) -> NDArray[float32]: ...
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        targets: NDArray[np.float32] | None = None,
+        prior_mean: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]: ...
     @property
     def n_items(self) -> int: ...
     @property
     def width(self) -> int: ...
 
-def gram(table: NDArray[float32]) -> NDArray[float64]: ...
+def gram(table: NDArray[np.float32]) -> NDArray[np.float64]: ...
 def item_item_boosts(
-    offsets: NDArray[int64],
-    items: NDArray[int32],
-    weights: NDArray[float32],
-    neighbour_offsets: NDArray[int64],
-    neighbour_items: NDArray[int32],
-    neighbour_values: NDArray[float32],
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    neighbour_offsets: NDArray[np.int64],
+    neighbour_items: NDArray[np.int32],
+    neighbour_values: NDArray[np.float32],
     root: bool = False,
-) -> tuple[NDArray[int64], NDArray[int32], NDArray[float32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
 def item_knn(
-    offsets: NDArray[int64],
-    items: NDArray[int32],
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
     n_items: int,
     neighbours: int,
     shrinkage: float,
     window: int | None = None,
-) -> tuple[NDArray[int64], NDArray[int32], NDArray[float32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
 def natpar_query(
-    r: NDArray[float64],
-    kappa: NDArray[float64],
-    prior_variance: NDArray[float32],
-    edges: NDArray[float32],
-    prior_mean: NDArray[float32] | None = None,
-) -> NDArray[float32]: ...
+    r: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    prior_variance: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    prior_mean: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]: ...
 def natpar_state(
-    offsets: NDArray[int64],
-    items: NDArray[int32],
-    weights: NDArray[float32],
-    psi: NDArray[float32],
-) -> tuple[NDArray[float64], NDArray[float64]]: ...
-def symmetric_eigen(matrix: NDArray[float64]) -> tuple[NDArray[float64], NDArray[float64]]: ...
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    psi: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def symmetric_eigen(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def transpose(
-    offsets: NDArray[int64],
-    items: NDArray[int32],
-    weights: NDArray[float32],
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
     n_items: int,
-) -> tuple[NDArray[int64], NDArray[int32], NDArray[float32]]: ...
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...

@@ -161,7 +161,7 @@ def test_a_missing_file_is_a_failed_plugin(tmp_path: Path):
 def test_two_given_plugins_of_one_name_are_duplicates(plugin, stripes):
     one = plugin(metarec_register_heads=lambda register: register("a", stripes))
     two = plugin(metarec_register_heads=lambda register: register("b", stripes))
-    statuses = [record.status for record in PluginManager([one, two], enabled=False).records]
+    statuses = [record.status for record in PluginManager([one, two], entry_points=()).records]
     assert statuses == [Status.LOADED, Status.DUPLICATE, Status.DUPLICATE]
 
 

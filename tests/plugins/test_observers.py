@@ -81,7 +81,7 @@ def test_an_observer_cannot_change_a_result(plugin):
             "one": plugin(metarec_batch_ranked=overwrite),
             "two": plugin(metarec_batch_ranked=overwrite_request),
         },
-        enabled=False,
+        entry_points=(),
     )
     ranked = result()
     manager.batch_ranked(REQUEST, ranked, 1)

@@ -24,9 +24,10 @@ def ndcg(judged: Judged, k: int) -> Float64:
     """
     hits = _hits(judged, k)
     gains = 1.0 / np.log2(judged.positions[hits] + 2.0)
-    dcg: Float64 = np.bincount(judged.rows[hits], weights=gains, minlength=len(judged))
+    dcg = np.bincount(judged.rows[hits], weights=gains, minlength=len(judged))
     ideal = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(k) + 2.0))])
-    return dcg / ideal[np.minimum(judged.n_wanted, k)]
+    normalised: Float64 = dcg / ideal[np.minimum(judged.n_wanted, k)]
+    return normalised
 
 
 def recall(judged: Judged, k: int) -> Float64:

@@ -11,7 +11,7 @@ import polars as pl
 from metarec_sdk.errors import ColumnError, DataError
 from metarec_sdk.feedback.event import Event, new_event_id
 
-LOGGED_COLUMNS = {
+LOGGED_COLUMNS: dict[str, type[pl.DataType]] = {
     "timestamp": pl.Int64,
     "event_type": pl.String,
     "value": pl.Float64,
@@ -31,8 +31,12 @@ ID_DTYPES: dict[str, type[pl.DataType]] = {"integer": pl.Int64, "string": pl.Str
 
 
 def frame_from_rows(rows: Sequence[tuple[Any, ...]], user_ids: str, item_ids: str) -> pl.DataFrame:
-    """Rows in the order ``user_id, item_id, *LOGGED_COLUMNS`` as a frame; the kinds are keys of `ID_DTYPES`."""
-    schema = {"user_id": ID_DTYPES[user_ids], "item_id": ID_DTYPES[item_ids], **LOGGED_COLUMNS}
+    """Rows in the order ``user_id, item_id, *LOGGED_COLUMNS`` as a frame; kinds are keys of `ID_DTYPES`."""
+    schema: dict[str, type[pl.DataType]] = {
+        "user_id": ID_DTYPES[user_ids],
+        "item_id": ID_DTYPES[item_ids],
+        **LOGGED_COLUMNS,
+    }
     return pl.DataFrame(rows, schema=schema, orient="row")
 
 

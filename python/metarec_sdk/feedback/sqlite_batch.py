@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import apsw
 
@@ -125,12 +126,13 @@ def _store(
 
 
 def _redelivered(connection: apsw.Connection, place: int, row: EventRow) -> int:
-    seq, *values = connection.execute(_STORED, (row.event_id,)).fetchall()[0]
-    stored = EventRow(*values)
-    for column, old, new in zip(EventRow._fields, stored, row):
+    found: tuple[Any, ...] = connection.execute(_STORED, (row.event_id,)).fetchall()[0]
+    seq: int = found[0]
+    for column, old, new in zip(EventRow._fields, found[1:], row):
         if old != new and not (column == "timestamp" and new is None):
             raise DataError(
                 f"event {place} of the batch: event_id {row.event_id!r} is in the log (seq {seq}) with "
-                f"{column} {old!r}, got {new!r}; give the new event its own id, nothing of the batch was stored"
+                f"{column} {old!r}, got {new!r}; give the new event its own id, nothing of the batch "
+                f"was stored"
             )
-    return int(seq)
+    return seq

@@ -23,7 +23,8 @@ SCHEMA = {
     "events": """CREATE TABLE events (
         seq INTEGER PRIMARY KEY AUTOINCREMENT, event_id TEXT NOT NULL UNIQUE,
         user_id ANY NOT NULL, item_id ANY NOT NULL, timestamp INTEGER NOT NULL, event_type TEXT NOT NULL,
-        value REAL, request_id TEXT, position INTEGER, propensity REAL, generation TEXT, shown TEXT) STRICT""",
+        value REAL, request_id TEXT, position INTEGER, propensity REAL,
+        generation TEXT, shown TEXT) STRICT""",
     "events_by_user": "CREATE INDEX events_by_user ON events (user_id)",
     "settings": "CREATE TABLE settings (name TEXT PRIMARY KEY, value TEXT NOT NULL) STRICT",
 }

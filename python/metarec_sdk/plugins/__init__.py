@@ -4,6 +4,7 @@
 entry-point group ``metarec_sdk.v1``.
 """
 
+from metarec_sdk.plugins.hookspecs import Factory, Register
 from metarec_sdk.plugins.kinds import KINDS, Kind
 from metarec_sdk.plugins.manager import PluginManager
 from metarec_sdk.plugins.markers import hookimpl
@@ -13,10 +14,12 @@ from metarec_sdk.plugins.request import RankRequest
 __all__ = [
     "KINDS",
     "ComponentRecord",
+    "Factory",
     "Kind",
     "PluginManager",
     "PluginRecord",
     "RankRequest",
+    "Register",
     "Status",
     "hookimpl",
 ]

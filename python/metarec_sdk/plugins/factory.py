@@ -38,6 +38,16 @@ def build(record: ComponentRecord, params: Mapping[str, Any]) -> Any:
     return component if record.builtin else guarded(component, record)
 
 
+def parameters(record: ComponentRecord) -> list[str]:
+    """Names of the keyword arguments that the component takes; empty where they can't be told."""
+    try:
+        signature = inspect.signature(_resolve(record))
+    except (TypeError, ValueError):  # an extension type may have none
+        return []
+    named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
+    return [name for name, parameter in signature.parameters.items() if parameter.kind in named]
+
+
 def _resolve(record: ComponentRecord) -> Any:
     if not isinstance(record.target, str):
         return record.target

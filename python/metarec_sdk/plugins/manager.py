@@ -13,7 +13,7 @@ from typing import Any
 from metarec_sdk.errors import PluginError
 from metarec_sdk.plugins import builtin, candidates
 from metarec_sdk.plugins.candidates import GROUP, Candidate
-from metarec_sdk.plugins.factory import build
+from metarec_sdk.plugins.factory import build, parameters
 from metarec_sdk.plugins.kinds import KINDS, kind_named
 from metarec_sdk.plugins.loader import DuplicateError, IncompatibleError, Loaded, load
 from metarec_sdk.plugins.observers import Observers
@@ -109,6 +109,13 @@ class PluginManager:
         calls.
         """
         return build(self.find(kind, name, distribution=distribution), params or {})
+
+    def parameters(self, kind: str, name: str) -> list[str]:
+        """Names of the keyword arguments that the component takes.
+
+        Raises what `find` raises, and what the import of the component raises.
+        """
+        return parameters(self.find(kind, name))
 
     @property
     def observes_batches(self) -> bool:

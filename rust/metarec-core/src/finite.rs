@@ -2,26 +2,34 @@
 
 use crate::{Error, Result};
 
-const EXPONENT: u32 = 0x7f80_0000;
+const MAGNITUDE: u32 = 0x7fff_ffff;
+const INFINITY: u32 = 0x7f80_0000;
 const CHUNK: usize = 1024;
 
 /// An error naming the first row (of `width` values) that holds NaN or infinity, if there is one.
 pub fn check(operation: &'static str, argument: &'static str, values: &[f32], width: usize) -> Result<()> {
+    largest(operation, argument, values, width).map(|_| ())
+}
+
+/// [`check`], and the largest magnitude among the values (0 where there is none).
+pub fn largest(operation: &'static str, argument: &'static str, values: &[f32], width: usize) -> Result<f32> {
+    let mut largest = 0;
     for (chunk, part) in values.chunks(CHUNK).enumerate() {
-        // A fold without an early exit becomes vector code; the position is looked for only on failure.
-        let bad = part.iter().fold(false, |bad, value| bad | (value.to_bits() & EXPONENT == EXPONENT));
-        if bad {
-            let within = part.iter().position(|value| !value.is_finite()).unwrap_or(0);
-            let position = chunk * CHUNK + within;
+        // Magnitudes of floats order like their bits; a fold without an early exit becomes vector code, and
+        // the position is looked for only on failure.
+        let within = part.iter().fold(0, |most, value| most.max(value.to_bits() & MAGNITUDE));
+        if within >= INFINITY {
+            let first = part.iter().position(|value| !value.is_finite()).unwrap_or(0);
             return Err(Error::NotFinite {
                 operation,
                 argument,
-                row: position / width.max(1),
-                value: part[within],
+                row: (chunk * CHUNK + first) / width.max(1),
+                value: part[first],
             });
         }
+        largest = largest.max(within);
     }
-    Ok(())
+    Ok(f32::from_bits(largest))
 }
 
 #[cfg(test)]
@@ -39,7 +47,8 @@ mod tests {
     }
 
     #[test]
-    fn accepts_no_values_and_no_width() {
-        assert_eq!(check("topk", "queries", &[], 0), Ok(()));
+    fn finds_the_largest_magnitude() {
+        assert_eq!(largest("topk", "queries", &[1.0, -3.5, 0.0, 2.0], 2), Ok(3.5));
+        assert_eq!(largest("topk", "queries", &[], 0), Ok(0.0));
     }
 }

@@ -7,6 +7,7 @@ use crate::{Error, Result};
 pub struct Ragged<'a> {
     offsets: &'a [i64],
     items: &'a [i32],
+    n_items: usize,
 }
 
 impl<'a> Ragged<'a> {
@@ -40,7 +41,7 @@ impl<'a> Ragged<'a> {
                 expected: format!("items from 0 to below {n_items}"),
             });
         }
-        Ok(Self { offsets, items })
+        Ok(Self { offsets, items, n_items })
     }
 
     /// Rows in the batch.
@@ -66,6 +67,11 @@ impl<'a> Ragged<'a> {
     /// All items, row after row.
     pub fn items(&self) -> &'a [i32] {
         self.items
+    }
+
+    /// Every item is below this.
+    pub fn n_items(&self) -> usize {
+        self.n_items
     }
 
     /// Refuse a batch that doesn't have `rows` rows.

@@ -1,12 +1,15 @@
 //! Borrowing NumPy arrays without a copy: exact dtype, dimensions, C order and alignment, or a `ValueError`
 //! that names the argument, what it is and how to convert it.
 
+use metarec_core::Ragged;
 use numpy::{
     Element, PyArrayDescrMethods, PyReadonlyArray1, PyReadonlyArray2, PyUntypedArray, PyUntypedArrayMethods,
     prelude::*,
 };
 use pyo3::exceptions::PyValueError;
 use pyo3::prelude::*;
+
+use crate::errors::to_python;
 
 /// Borrow a one-dimensional array of `T`.
 pub fn vector<'py, T: Element>(name: &str, value: &Bound<'py, PyAny>) -> PyResult<PyReadonlyArray1<'py, T>> {
@@ -39,6 +42,17 @@ pub fn optional_matrix<'py, T: Element>(
 /// The length of each axis of a borrowed matrix.
 pub fn shape<T: Element>(array: &PyReadonlyArray2<'_, T>) -> (usize, usize) {
     (array.shape()[0], array.shape()[1])
+}
+
+/// The checked rows of borrowed offsets and items.
+pub fn ragged<'a>(
+    operation: &'static str,
+    argument: &'static str,
+    offsets: &'a PyReadonlyArray1<'_, i64>,
+    items: &'a PyReadonlyArray1<'_, i32>,
+    n_items: usize,
+) -> PyResult<Ragged<'a>> {
+    Ragged::new(operation, argument, offsets.as_slice()?, items.as_slice()?, n_items).map_err(to_python)
 }
 
 fn check<T: Element>(name: &str, value: &Bound<'_, PyAny>, dimensions: usize) -> PyResult<()> {

@@ -8,6 +8,7 @@ mod errors;
 mod heads;
 mod ials;
 mod item_item;
+mod ranking;
 
 /// The Rust core of metarec_sdk.
 #[pymodule]
@@ -20,6 +21,8 @@ mod _core {
     use crate::ials::{FactorSolver, transpose};
     #[pymodule_export]
     use crate::item_item::{item_item_boosts, item_knn};
+    #[pymodule_export]
+    use crate::ranking::{ItemIndex, isa, threads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

@@ -6,6 +6,7 @@ use super::eigen::symmetric_eigen;
 use super::gram::gram;
 use super::lanes::{multiply_rows, padded};
 use super::row::{Row, Scratch, solve_row};
+use crate::isa::Isa;
 use crate::{Error, Ragged, Result, finite, pool};
 
 /// Users solved by one task of the pool; small, because their lengths differ a lot.
@@ -81,6 +82,8 @@ impl<'a> Events<'a> {
 impl FactorSolver {
     /// Prepare for `factors` (f32[n, m], row-major) with `precision` Λ (f32[m], > 0).
     pub fn new(factors: &[f32], precision: &[f32], unobserved_weight: f32, exponent: f32) -> Result<Self> {
+        // A wrong METAREC_ISA is refused here; the kernels take the portable path for it.
+        Isa::current()?;
         let width = precision.len();
         check_number("unobserved_weight", unobserved_weight)?;
         check_number("exponent", exponent)?;

@@ -25,8 +25,8 @@ macro_rules! vectorised {
                 fn avx2($($arg: $kind),*) $(-> $ret)? {
                     portable($($arg),*)
                 }
-                if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-                    // SAFETY: both features were just found on this machine.
+                if $crate::isa::Isa::current().is_ok_and(|isa| isa.kind() == $crate::isa::Kind::Avx2) {
+                    // SAFETY: an `Isa` exists only where the machine has its instructions.
                     return unsafe { avx2($($arg),*) };
                 }
             }
