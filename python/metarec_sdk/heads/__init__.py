@@ -1,1 +1,1 @@
-"""User heads: closed forms that turn the events of a history into the vector that ranks items for that user."""
+"""User heads: closed forms that turn the events of a history into the vector that ranks its items."""

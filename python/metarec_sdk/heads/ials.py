@@ -3,7 +3,8 @@
 Hu, Koren & Volinsky (2008), with the frequency-scaled regularisation of Rendle, Krichene, Zhang & Koren,
 "Revisiting the performance of iALS on item recommendation benchmarks" (2021):
 
-``L = Σ_(u,i) ω (1 − w_u·φ_i)² + α₀ Σ_u Σ_i (w_u·φ_i)² + λ (Σ_u (Σω_u + α₀ n)^ν ‖w_u‖² + Σ_i (Σω_i + α₀ u)^ν ‖φ_i‖²)``
+``L = Σ_(u,i) ω (1 − w_u·φ_i)² + α₀ Σ_u Σ_i (w_u·φ_i)²
++ λ (Σ_u (Σω_u + α₀ n)^ν ‖w_u‖² + Σ_i (Σω_i + α₀ u)^ν ‖φ_i‖²)``
 """
 
 from __future__ import annotations
@@ -45,7 +46,9 @@ class Ials:
 
     def initial_item_factors(self, n_items: int, rng: np.random.Generator) -> Float32:
         """f32[n, m], normal with standard deviation 0.1/√m."""
-        return (rng.standard_normal((n_items, self.factors)) * (0.1 / np.sqrt(self.factors))).astype(np.float32)
+        deviation = np.float32(0.1 / np.sqrt(self.factors))
+        table: Float32 = rng.standard_normal((n_items, self.factors), np.float32) * deviation
+        return table
 
     def solver(self, factors: Float32) -> _core.FactorSolver:
         """The step that turns events into vectors against a fixed table f32[n, m]."""
@@ -64,21 +67,23 @@ class Ials:
     ) -> tuple[Float32, Float32]:
         """User factors f32[u, m] and item factors f32[n, m].
 
-        Event weights are confidences ω ≥ 0; the target is always 1. ``item_factors_init`` (f32[n, m]) continues
-        from a table instead of a random one; the basis then stays close to it. The result depends on the seed
-        only, not on the number of threads. Items without an event get the vector 0.
+        Event weights are confidences ω ≥ 0; the target is always 1. ``item_factors_init`` (f32[n, m])
+        continues from a table instead of a random one; the basis then stays close to it. The result depends
+        on the seed only, not on the number of threads. Items without an event get the vector 0.
 
-        Raises `ArgumentError` for an empty log, an empty catalogue or an ``item_factors_init`` of another shape.
+        Raises `ArgumentError` for an empty log or an ``item_factors_init`` of another shape.
         """
         histories, n_items = log.histories, log.n_items
         if len(histories.items) == 0:
-            raise ArgumentError("the training log has no events, so there is nothing to learn item factors from")
+            raise ArgumentError(
+                "the training log has no events, so there is nothing to learn item factors from"
+            )
         if item_factors_init is None:
             item_factors = self.initial_item_factors(n_items, rng)
         elif item_factors_init.shape != (n_items, self.factors):
             raise ArgumentError(
-                f"item_factors_init has shape {item_factors_init.shape}, expected ({n_items}, {self.factors}), "
-                "the number of items and factors"
+                f"item_factors_init has shape {item_factors_init.shape}, expected "
+                f"({n_items}, {self.factors}), the number of items and factors"
             )
         else:
             item_factors = np.ascontiguousarray(item_factors_init, np.float32)
@@ -91,3 +96,13 @@ class Ials:
                 item_factors = self.solver(user_factors).solve(*by_item)
         progress(self.iterations, self.iterations, "item factors")
         return user_factors, item_factors
+
+
+def padded_rows(table: Float32, n_items: int) -> Float32:
+    """The table with rows of 0 for the items beyond it; a catalogue may grow but not shrink."""
+    if len(table) > n_items:
+        raise ArgumentError(
+            f"the warm start has {len(table)} items but the log has a catalogue of {n_items}; keep the item "
+            "indices of the earlier fit"
+        )
+    return np.concatenate([table, np.zeros((n_items - len(table), table.shape[1]), np.float32)])

@@ -30,9 +30,10 @@ Boosts = tuple[Int64, Int32, Float32]
 class ItemKNN:
     """Shrunk cosine between items, the best neighbours of each kept.
 
-    ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with both items (an item
-    counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how often j
-    is among the ``window`` events after i and c_i the events of i, so that order matters.
+    ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with both items (an
+    item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how
+    often j is among the ``window`` events after i and c_i the events of i, so that order matters. Weights of
+    events don't count here; those of a history do in `boosts`.
     """
 
     def __init__(
@@ -68,8 +69,8 @@ class ItemKNN:
     def boosts(self, histories: Histories, *, root: bool = False) -> Boosts:
         """For each history ``Σ_j ω_j K_ji`` over its events j, merged by item.
 
-        ``root=True`` gives ``(K/ΣK)^½`` over each row instead: scores of short and long histories then have the
-        same scale. Raises `ArgumentError` for items outside the catalogue.
+        ``root=True`` gives ``(K/ΣK)^½`` over each row instead: scores of short and long histories then have
+        the same scale. Raises `ArgumentError` for items outside the catalogue.
         """
         with native_errors():
             return _core.item_item_boosts(
