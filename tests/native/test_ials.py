@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -147,7 +148,7 @@ def test_ials_lowers_its_objective() -> None:
         )
 
     values = [objective(Ials(factors=8, iterations=rounds, regularization=0.01)) for rounds in (1, 2, 4, 8)]
-    assert all(later < earlier for earlier, later in zip(values, values[1:])), values
+    assert all(later < earlier for earlier, later in pairwise(values)), values
 
 
 def test_fold_in_repeats_the_user_step() -> None:
@@ -175,9 +176,9 @@ def test_refuses_what_it_can_not_train_on() -> None:
         Ials().train(TrainingLog(Histories.from_lists([[], []]), 3), rng)
     with pytest.raises(ArgumentError, match=r"\(3, 2\), expected \(12, 64\)"):
         Ials().train(checkerboard(), rng, item_factors_init=np.zeros((3, 2), np.float32))
+    unknown_item = TrainingLog(Histories.from_lists([[12]]), 12)
     with pytest.raises(ArgumentError, match="item 12 at position"):
-        log = checkerboard()
-        Ials(factors=2).train(TrainingLog(Histories.from_lists([[12]]), log.n_items), rng)
+        Ials(factors=2).train(unknown_item, rng)
     for wrong in (
         {"factors": 0},
         {"factors": 2.5},
