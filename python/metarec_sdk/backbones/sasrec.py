@@ -49,8 +49,9 @@ class SASRec:
         negatives: sampled negatives a step; ``None`` is all items, or 4,096 above 50,000 items.
         short_share: least share of the loss on queries after at most 10 events, in 0 … 1.
         holdout: what early stopping is judged on: ``"users"`` leaves a tenth of the users (at most 512) out
-            of training and predicts their last event, ``"events"`` leaves out only that event, ``"none"`` trains
-            for all epochs. Too few users (under ten with two events) are never held out.
+            of training and predicts what they took after 0, 1, 3, 5, 10, 20 and all but one events;
+            ``"events"`` leaves out only their last event; ``"none"`` trains for all epochs. Under ten users
+            with two events nobody is held out.
         init: safetensors file of pretrained arrays named as in `state`. Every array whose name is known is
             loaded before training; the item table only if it has as many items as the log.
 
@@ -156,11 +157,11 @@ class SASRec:
 
     def item_matrix(self) -> Float32:
         """f32[n, d], C-contiguous: the table that histories are read with and items are ranked by."""
-        return np.ascontiguousarray(self._fitted().items.cpu().numpy())
+        return np.array(self._fitted().items.cpu().numpy(), np.float32, order="C")
 
     def encode(self, histories: Histories) -> Float32:
         """f32[b, d] queries after the last ``history_limit`` events of each row, in bounded memory."""
-        from metarec_sdk.backbones.training import no_delta
+        from metarec_sdk.backbones.sasrec_model import no_delta
 
         queries = np.empty((len(histories), self.width), np.float32)
         model = self._fitted()
@@ -195,7 +196,7 @@ class SASRec:
     def state(self) -> State:
         """The parameters by name, float32."""
         parameters = self._fitted().state_dict()
-        return {name: np.ascontiguousarray(value.cpu().numpy()) for name, value in parameters.items()}
+        return {name: np.array(value.cpu().numpy(), order="C") for name, value in parameters.items()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `state` gave, before or after a fit; n comes from the item table.
@@ -214,9 +215,16 @@ class SASRec:
         self._model = model.to(self._torch_device()).requires_grad_(False)
 
     def _build(self, n_items: int) -> SASRecModel:
+        import torch
+
         from metarec_sdk.backbones.sasrec_model import SASRecModel
 
-        return SASRecModel(n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit)
+        # On the meta device torch's layers don't draw first weights of their own, from the global seed.
+        with torch.device("meta"):
+            model = SASRecModel(
+                n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit
+            )
+        return model.to_empty(device="cpu")
 
     def _initialise(self, model: SASRecModel, rng: np.random.Generator) -> None:
         import torch
@@ -227,7 +235,7 @@ class SASRec:
         if self.init is None:
             return
         arrays = read_arrays(self.init)
-        if "items" in arrays and len(arrays["items"]) != len(model.items):
+        if "items" in arrays and len(arrays["items"]) != len(model.items):  # of another catalogue
             del arrays["items"]
         load_arrays(model, arrays, f"init={self.init!r}", required=False)
 
@@ -241,7 +249,7 @@ class SASRec:
 
     def _chunks(self, histories: Histories) -> Iterator[tuple[Int64, dict[str, torch.Tensor]]]:
         """(rows, inputs of the last block) over chunks of rows of similar length."""
-        from metarec_sdk.backbones.training import last_inputs
+        from metarec_sdk.backbones.sasrec_model import last_inputs
 
         model = self._fitted()
         recent = histories.last(self.history_limit)

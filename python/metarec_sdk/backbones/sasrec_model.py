@@ -11,11 +11,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metarec_sdk.backbones.dropout import keep_all
+from metarec_sdk.types import Histories
 
 Drop = Callable[[Tensor], Tensor]
 Delta = Callable[[str, Tensor], Tensor]
@@ -133,6 +135,28 @@ class SASRecModel(nn.Module):
         block = self.blocks[-1]
         assert isinstance(block, Block)
         return block
+
+
+@torch.no_grad()
+def last_inputs(model: SASRecModel, histories: Histories) -> dict[str, Tensor]:
+    """`SASRecModel.last_inputs` of ragged rows of at most history_limit events."""
+    lengths = histories.lengths
+    real = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # [b, l]
+    padded = np.zeros(real.shape, np.int64)
+    padded[real] = histories.items
+    device = model.items.device
+    return model.last_inputs(torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device))
+
+
+@torch.no_grad()
+def encode_rows(model: SASRecModel, histories: Histories) -> Tensor:
+    """Queries [b, d] of ragged rows of at most history_limit events, without adapters."""
+    return model.finish(last_inputs(model, histories), no_delta)
+
+
+def no_delta(site: str, x: Tensor) -> Tensor:
+    """The adapter that changes nothing."""
+    return x.new_zeros(())
 
 
 def _project(layer: nn.Linear, x: Tensor) -> Tensor:

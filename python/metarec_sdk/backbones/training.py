@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -14,13 +13,12 @@ from torch import Tensor
 
 from metarec_sdk.backbones.cross_entropy import catalogue_cross_entropy
 from metarec_sdk.backbones.dropout import Dropout
+from metarec_sdk.backbones.holdout import HoldoutMode, hold_out
 from metarec_sdk.backbones.sasrec_model import SASRecModel
 from metarec_sdk.backbones.windows import Batch, WindowSampler
 from metarec_sdk.errors import ArgumentError
-from metarec_sdk.types import Bool, Histories, Progress
+from metarec_sdk.types import Histories, Progress
 
-HOLDOUT_SHARE = 0.1
-HOLDOUT_LIMIT = 512
 _PROGRESS_SECONDS = 0.5
 _PROGRESS_STEPS = 1000
 """Steps of the progress bar in an epoch."""
@@ -44,7 +42,7 @@ class TrainingPlan:
     set_target: bool
     negatives: int | None
     short_share: float
-    holdout: Literal["users", "events", "none"]
+    holdout: HoldoutMode
 
 
 @dataclass(slots=True)
@@ -59,75 +57,6 @@ class TrainingRecord:
     """Wall-clock seconds of each epoch's training, validation left out."""
     best_epoch: int = 0
     """Index of the epoch whose weights were kept."""
-
-
-def hold_out(
-    histories: Histories, mode: Literal["users", "events", "none"], rng: np.random.Generator
-) -> tuple[Histories, Histories]:
-    """(what to train on, histories whose last event is the validation target).
-
-    At most `HOLDOUT_SHARE` of the users and `HOLDOUT_LIMIT` of them, among those with two events or more.
-    ``"users"`` keeps all their events from training, ``"events"`` only the last one, ``"none"`` holds out
-    nobody.
-    """
-    eligible = np.flatnonzero(histories.lengths >= 2)
-    size = min(int(HOLDOUT_SHARE * len(eligible)), HOLDOUT_LIMIT)
-    if mode == "none" or size == 0:
-        return histories, histories.take(slice(0, 0))
-    chosen = np.sort(rng.choice(eligible, size, replace=False))
-    if mode == "events":
-        lengths = histories.lengths.copy()
-        lengths[chosen] -= 1
-        return histories.first(lengths), histories.take(chosen)
-    kept: Bool = np.ones(len(histories), np.bool_)
-    kept[chosen] = False
-    return histories.take(kept), histories.take(chosen)
-
-
-def next_item_ndcg(model: SASRecModel, held_out: Histories, history_limit: int, rows: int = 128) -> float:
-    """Mean NDCG@10 of the last event of each history, ranked against all items not seen before it."""
-    gains = []
-    device = model.items.device
-    for first in range(0, len(held_out), rows):
-        part = held_out.take(slice(first, first + rows))
-        context = part.first(part.lengths - 1)
-        target = torch.from_numpy(part.items[part.offsets[1:] - 1].astype(np.int64)).to(device)
-        scores = encode_batch(model, context.last(history_limit)) @ model.items.T  # [b, n]
-        target_score = scores.gather(1, target[:, None])
-        seen = torch.from_numpy(context.items.astype(np.int64)).to(device)
-        row = np.repeat(np.arange(len(part)), context.lengths)
-        scores[torch.from_numpy(row).to(device), seen] = -math.inf
-        # A target seen before (a repeat) is itself masked, so it never counts against its own rank; items that
-        # tie with the target count half, as in a random order of ties.
-        above = (scores > target_score).sum(1).to(torch.float64)
-        level = (scores == target_score).sum(1) - (scores.gather(1, target[:, None]) == target_score)[
-            :, 0
-        ].long()
-        rank = above + 0.5 * level
-        gains.append(torch.where(rank < 10, 1.0 / torch.log2(rank + 2.0), 0.0).cpu())
-    return float(torch.cat(gains).mean())
-
-
-@torch.no_grad()
-def encode_batch(model: SASRecModel, histories: Histories) -> Tensor:
-    """Queries [b, d] of at most history_limit events a row."""
-    return model.finish(last_inputs(model, histories), no_delta)
-
-
-@torch.no_grad()
-def last_inputs(model: SASRecModel, histories: Histories) -> dict[str, Tensor]:
-    """`SASRecModel.last_inputs` of ragged rows."""
-    lengths = histories.lengths
-    real = np.arange(int(lengths.max(initial=0))) < lengths[:, None]  # [b, l]
-    padded = np.zeros(real.shape, np.int64)
-    padded[real] = histories.items
-    device = model.items.device
-    return model.last_inputs(torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device))
-
-
-def no_delta(site: str, x: Tensor) -> Tensor:
-    """The adapter that changes nothing."""
-    return x.new_zeros(())
 
 
 class Trainer:
@@ -164,7 +93,7 @@ class Trainer:
             record.seconds.append(time.monotonic() - begin)
             message = f"epoch {epoch + 1}/{plan.epochs}, loss {record.losses[-1]:.3f}"
             if len(held_out):
-                record.validation.append(next_item_ndcg(self._model, held_out, plan.history_limit))
+                record.validation.append(held_out.ndcg(self._model, plan.history_limit))
                 message += f", NDCG@10 {record.validation[-1]:.4f}"
                 if best is None or record.validation[-1] > best[0]:
                     best = (record.validation[-1], _copy(self._model))

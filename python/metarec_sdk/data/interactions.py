@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
 from metarec_sdk.data.cleaning_report import CleaningReport
+from metarec_sdk.data.moment import utc
 from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 
 REQUIRED = ("user_id", "item_id", "timestamp", "event_type", "value", "row")
@@ -128,11 +128,6 @@ class Interactions:
         summary["event_types"] = dict(zip(types["event_type"], types["count"]))
         if self.has_time:
             times = self.frame["timestamp"]
-            summary["first"] = utc(times.min()).isoformat()
-            summary["last"] = utc(times.max()).isoformat()
+            summary["first"] = utc(int(times[times.arg_min() or 0])).isoformat()
+            summary["last"] = utc(int(times[times.arg_max() or 0])).isoformat()
         return summary
-
-
-def utc(microseconds: Any) -> datetime:
-    """The moment that so many microseconds since 1970 UTC stand for; exact."""
-    return datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=int(microseconds))

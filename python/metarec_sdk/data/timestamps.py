@@ -7,8 +7,8 @@ from typing import Literal, TypeAlias, get_args
 
 import polars as pl
 
-from metarec_sdk.data.interactions import utc
 from metarec_sdk.data.invalid_rows import InvalidRows
+from metarec_sdk.data.moment import utc
 from metarec_sdk.errors import ArgumentError, ColumnError, DataWarning
 
 TimeUnit: TypeAlias = Literal["s", "ms", "us", "ns"]
@@ -138,10 +138,11 @@ def warn_if_implausible(times: pl.Series, microseconds: pl.Series, unit: TimeUni
     """Warn where most events would lie before 1990 or after 2100, with the dates under other units."""
     if len(microseconds) == 0 or microseconds.null_count():
         return
-    middle = microseconds.sort()[len(microseconds) // 2]
+    ordered = microseconds.sort()
+    middle = ordered[len(ordered) // 2]
     if _PLAUSIBLE[0] <= middle < _PLAUSIBLE[1]:
         return
-    first, last = utc(microseconds.min()), utc(microseconds.max())
+    first, last = utc(ordered[0]), utc(ordered[-1])
     raw = times.cast(pl.Int64, strict=False).drop_nulls() if not times.dtype.is_temporal() else times.head(0)
     dates = dates_by_unit(raw)
     hint = (

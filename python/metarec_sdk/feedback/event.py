@@ -191,5 +191,5 @@ def _show(value: object) -> str:
     try:
         text = ascii(value)
     except (ValueError, RecursionError):
-        return f"a {type(value).__name__} too large to print"
+        return f"too large to print ({type(value).__name__})"
     return text if len(text) <= 80 else f"{text[:77]}..."

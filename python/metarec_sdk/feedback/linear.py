@@ -213,7 +213,7 @@ class LinearFeedback:
         if not targets.is_finite().all():
             row = labelled.arg_true()[(~targets.is_finite()).arg_true()[0]]
             raise DataError(f"row {row}: label {label!r} isn't finite; drop the row or set it null")
-        # Type indicators add up to the intercept. Without a penalty, that needs the minimum-norm answer, which
+        # Type indicators add up to the intercept. Without a penalty that needs the minimum-norm answer, which
         # Ridge(alpha=0) doesn't give.
         model = Ridge(alpha=self.ridge, solver="cholesky") if self.ridge else LinearRegression()
         weights = self._inverse_propensity(rows)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from metarec_sdk.data import Interactions, Vocabulary, encode, episodes, first_v
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.evaluation.cases import Case, Prepared, Window
 from metarec_sdk.evaluation.fingerprint import protocol_hash
-from metarec_sdk.evaluation.protocols.time_window import TimeWindow, cut_by_time
+from metarec_sdk.evaluation.protocols.time_window import cut_twice
 from metarec_sdk.types import Histories
 
 
@@ -57,13 +57,18 @@ class ColdStart:
             raise ArgumentError(f"orders must be of 'time' and 'random', got {self.orders}")
         if self.repeats != "drop":
             raise ArgumentError(f"repeats must be 'drop' (first visits only), got {self.repeats!r}")
-        if not 0 <= self.held_out < 1:
-            raise ArgumentError(f"held_out must be in [0, 1), got {self.held_out}")
+        if not 0 < self.held_out < 1:
+            raise ArgumentError(f"held_out must be between 0 and 1, got {self.held_out}")
 
     @property
     def name(self) -> str:
         """``cold-start``."""
         return "cold-start"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that the cut depends on, JSON-able."""
+        return asdict(self)
 
     def prepare(self, log: Interactions) -> Prepared:
         """Cut the log.
@@ -72,18 +77,24 @@ class ColdStart:
         enough, then the largest support sizes are left out until enough users remain; the notes say so.
 
         Raises:
-            ArgumentError: nobody is left to train on or to test.
+            DataError: nobody is left to train on or to test.
+            ArgumentError: no cold user has enough items.
         """
         items = Vocabulary.from_ids(log.frame["item_id"])
-        rng = np.random.default_rng(self.seed)
-        test = self._cut(log, rng)
-        validation = self._cut(test.train, rng)
+        test, validation = cut_twice(
+            log,
+            quantile=self.quantile,
+            held_out=self.held_out,
+            enough_strict=self.enough_strict,
+            seed=self.seed,
+        )
+        rng = np.random.default_rng([self.seed, 1])
         test_histories = _discoveries(test.cold, items)
         validation_histories = _discoveries(validation.cold, items)
         ks, min_events, notes = self._feasible(test_histories)
-        n_held_out = len(test_histories) - test.n_strict
+        n_cold = len(test_histories)
         notes.append(
-            f"{test.n_strict} users are cold by time, {n_held_out} are held out whole; "
+            f"{n_cold - test.n_held_out} users are cold by time, {test.n_held_out} are held out whole; "
             f"{int((test_histories.lengths >= min_events).sum())} of them have the {min_events} items needed"
         )
         # A validation user with fewer events than the test demands is still worth having.
@@ -92,17 +103,8 @@ class ColdStart:
             Window(test.train, self._cases(test_histories, ks, min_events, rng)),
             Window(validation.train, self._cases(validation_histories, ks, least, rng)),
             items,
-            protocol_hash(self.name, asdict(self), log),
+            protocol_hash(self.name, self.parameters, log),
             tuple(notes),
-        )
-
-    def _cut(self, log: Interactions, rng: np.random.Generator) -> TimeWindow:
-        return cut_by_time(
-            log,
-            quantile=self.quantile,
-            held_out=self.held_out,
-            enough_strict=self.enough_strict,
-            rng=rng,
         )
 
     def _feasible(self, histories: Histories) -> tuple[list[int], int, list[str]]:

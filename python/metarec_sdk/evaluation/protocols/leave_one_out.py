@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -27,6 +28,11 @@ class LeaveOneOut:
         """``leave-one-out``."""
         return "leave-one-out"
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that the cut depends on, JSON-able."""
+        return asdict(self)
+
     def prepare(self, log: Interactions) -> Prepared:
         """Cut the log.
 
@@ -46,7 +52,7 @@ class LeaveOneOut:
         validation = _drop_last(test.train, items)
         note = f"{tied:.0%} of the users have a tie at their last time; broken by row order"
         return Prepared(
-            test, validation, items, protocol_hash(self.name, asdict(self), log), (note,) if tied else ()
+            test, validation, items, protocol_hash(self.name, self.parameters, log), (note,) if tied else ()
         )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import Any
 from typing import Protocol as TypingProtocol
 
 from metarec_sdk.data import Interactions
@@ -15,9 +16,14 @@ class Protocol(TypingProtocol):
     def name(self) -> str:
         """Name in reports and in `evaluate(protocol=...)`."""
 
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that the cut depends on, JSON-able."""
+
     def prepare(self, log: Interactions) -> Prepared:
         """Cut the log.
 
         Raises:
-            ArgumentError: a parameter is out of range, or the log is too small or lacks times.
+            ArgumentError: the parameters don't fit the log.
+            DataError: the log is too small.
         """

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
@@ -11,7 +11,7 @@ from metarec_sdk.data import Interactions, Vocabulary, encode, first_visits
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.evaluation.cases import WHOLE, Case, Prepared, Window
 from metarec_sdk.evaluation.fingerprint import protocol_hash
-from metarec_sdk.evaluation.protocols.time_window import TimeWindow, cut_by_time
+from metarec_sdk.evaluation.protocols.time_window import Cut, cut_twice
 from metarec_sdk.types import Episodes
 
 
@@ -44,13 +44,18 @@ class Warm:
             raise ArgumentError(f"n_query must be at least 1, got {self.n_query}")
         if self.repeats != "drop":
             raise ArgumentError(f"repeats must be 'drop' (first visits only), got {self.repeats!r}")
-        if not 0 <= self.held_out < 1:
-            raise ArgumentError(f"held_out must be in [0, 1), got {self.held_out}")
+        if not 0 < self.held_out < 1:
+            raise ArgumentError(f"held_out must be between 0 and 1, got {self.held_out}")
 
     @property
     def name(self) -> str:
         """``warm``."""
         return "warm"
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything that the cut depends on, JSON-able."""
+        return asdict(self)
 
     def prepare(self, log: Interactions) -> Prepared:
         """Cut the log.
@@ -64,9 +69,13 @@ class Warm:
                 "protocol='leave-one-out'"
             )
         items = Vocabulary.from_ids(log.frame["item_id"])
-        rng = np.random.default_rng(self.seed)
-        test = self._cut(log, rng)
-        validation = self._cut(test.train, rng)
+        test, validation = cut_twice(
+            log,
+            quantile=self.quantile,
+            held_out=self.held_out,
+            enough_strict=self.enough_strict,
+            seed=self.seed,
+        )
         case = self._case(test, items)
         if len(case.episodes) == 0:
             raise ArgumentError(
@@ -76,23 +85,14 @@ class Warm:
             Window(test.train, (case,)),
             Window(validation.train, (self._case(validation, items),)),
             items,
-            protocol_hash(self.name, asdict(self), log),
+            protocol_hash(self.name, self.parameters, log),
             (f"{len(case.episodes)} known users take new items after T",),
         )
 
-    def _cut(self, log: Interactions, rng: np.random.Generator) -> TimeWindow:
-        return cut_by_time(
-            log,
-            quantile=self.quantile,
-            held_out=self.held_out,
-            enough_strict=self.enough_strict,
-            rng=rng,
-        )
-
-    def _case(self, window: TimeWindow, items: Vocabulary) -> Case:
-        users = Vocabulary.from_ids(window.train.frame["user_id"])
-        before = first_visits(encode(window.train, users=users, items=items)[0].histories)
-        later = encode(window.later, users=users, items=items)[0].histories
+    def _case(self, cut: Cut, items: Vocabulary) -> Case:
+        users = Vocabulary.from_ids(cut.train.frame["user_id"])
+        before = first_visits(encode(cut.train, users=users, items=items)[0].histories)
+        later = encode(cut.warm, users=users, items=items)[0].histories
         discovered = first_visits(before.join(later))
         query = discovered.between(before.lengths, before.lengths + self.n_query)
         rows = np.flatnonzero(query.lengths > 0).astype(np.int32)

@@ -1,0 +1,217 @@
+"""What is decided on validation before the final training: members, tasks, gates and the cold start."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarec_sdk.recommender.cold_start import SEGMENT, START, segment_bias
+from metarec_sdk.recommender.components import Components
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
+from metarec_sdk.recommender.guard import guard
+from metarec_sdk.recommender.members import Members
+from metarec_sdk.recommender.personalise import (
+    NOTHING,
+    MetaData,
+    adapters_of,
+    fit_meta,
+    fit_tasks,
+)
+from metarec_sdk.recommender.popularity import BANDS
+from metarec_sdk.recommender.prepare import Prepared
+from metarec_sdk.recommender.progress import Step
+from metarec_sdk.recommender.reports import FitReport, TaskCandidate
+from metarec_sdk.recommender.task_model import RandomTasks, TaskModel
+from metarec_sdk.recommender.validation import ValidationEpisodes
+from metarec_sdk.tasks import choose_n_tasks
+from metarec_sdk.types import Int32, MetaFit, State
+
+
+@dataclass(frozen=True)
+class Decisions:
+    """Everything that the final training takes over."""
+
+    n_tasks: int
+    meta: MetaFit
+    """What the meta-learner found at that number of tasks; its parts tell what to learn again."""
+    variant: str
+    """Of the item-item member."""
+    form: Int32
+    """i32[bands], popularity form by band."""
+    gates: Gates
+    cold: str
+
+
+def undecided() -> Decisions:
+    """Sane defaults where nothing can be validated: members weighted alike, one task, all-time popularity."""
+    n = len(MEMBERS)
+    gates = Gates(np.zeros(n), np.zeros(n), np.ones(n), np.full(len(BANDS), -1, np.int32))
+    return Decisions(1, NOTHING, "symmetric", np.zeros(len(BANDS), np.int32), gates, "all-time")
+
+
+@dataclass
+class Judge:
+    """Members trained on the inner log, and the episodes that judge them."""
+
+    components: Components
+    inner: Prepared
+    members: Members
+    drawn: ValidationEpisodes
+    cold_codes: Int32 | None
+    """i32, the known task of each row of the cold batch; None where tasks don't come from a column."""
+    known_codes: Int32 | None
+    """i32, the same for the known batch."""
+    step: Step
+    report: FitReport
+    _form: Int32 = field(init=False)
+    _variant: str = field(init=False)
+
+    def decide(self) -> Decisions:
+        """Take all decisions, in an order where each rests on the earlier ones."""
+        self._form = self._popularity_forms()
+        self._variant = self._item_item_variant()
+        tasks, meta, scores, gates = self._tasks()
+        gates = refine(gates, scores)
+        gates, self.report.bands = guard(gates, scores)
+        cold = self._cold_start(tasks)
+        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold)
+
+    @property
+    def _codes(self) -> Int32 | None:
+        """i32[E], the known task of each few-shot episode."""
+        if self.cold_codes is None or self.known_codes is None:
+            return None
+        users, n_new = self.drawn.few_shot.users, self.drawn.n_new
+        return np.concatenate([self.cold_codes[users[:n_new]], self.known_codes[users[n_new:]]])
+
+    def _blank(self) -> EpisodeScores:
+        few = self.drawn.few_shot
+        return EpisodeScores([], few.support, few.query, self.drawn.people)
+
+    def _popularity_forms(self) -> Int32:
+        """The best form for each band; a band without episodes takes its neighbour's."""
+        blank, few = self._blank(), self.drawn.few_shot
+        quality = np.stack(
+            [
+                blank.ndcg(blank.masked(np.repeat(column[None], len(few), axis=0)))
+                for column in self.members.popularity.table.T
+            ]
+        )  # [forms, E]
+        form = np.zeros(len(BANDS), np.int32)
+        for band in range(len(BANDS)):
+            inside = blank.bands == band
+            if inside.any():
+                form[band] = int(np.argmax(quality[:, inside].mean(1)))
+            elif band:
+                form[band] = form[band - 1]
+        return form
+
+    def _item_item_variant(self) -> str:
+        blank, support = self._blank(), self.drawn.few_shot.support
+        self.report.item_item = {
+            name: float(blank.ndcg(blank.masked(self.members.boost_scores(name, support))).mean())
+            for name in self.members.item_item
+        }
+        return max(self.report.item_item, key=lambda name: self.report.item_item[name])
+
+    def _tasks(self) -> tuple[TaskModel, MetaFit, EpisodeScores, Gates]:
+        """One task unless another number is better by more than a standard error."""
+        untouched = self.members.head.state()
+        losses: dict[int, NDArray[np.float64]] = {}
+        control: dict[int, NDArray[np.float64]] = {}
+        found: dict[int, tuple[TaskModel, MetaFit, Gates]] = {}
+        start: MetaFit | None = None
+        for n_tasks in (1, *self.components.task_candidates()):
+            self.members.head.restore(untouched)
+            tasks = fit_tasks(self.components, self.inner, self.members, n_tasks)
+            if n_tasks != 1 and tasks.n_tasks <= 1:
+                self.report.notes.append("no group of users is large enough for a task of its own")
+                continue
+            meta = self._learn(tasks, start)
+            start = start or meta
+            scores = self._scores(tasks, meta)
+            gates = fit_gates(scores)
+            found[tasks.n_tasks] = tasks, meta, gates
+            losses[tasks.n_tasks] = by_person(cross_entropy(scores, gates), scores.users)
+            if n_tasks != 1 and better(losses[1], losses[tasks.n_tasks]):
+                control[tasks.n_tasks] = self._control(tasks, untouched, start)
+        choice = choose_n_tasks(losses, control)
+        self.report.tasks = [
+            TaskCandidate(row.n_tasks, row.loss, row.gain, row.gain_error, row.chosen) for row in choice.table
+        ]
+        tasks, meta, gates = found[choice.n_tasks]
+        self.report.meta_losses = meta.losses
+        self.members.head.restore(untouched | meta.head)
+        return tasks, meta, self._scores(tasks, meta), gates
+
+    def _control(self, tasks: TaskModel, untouched: State, start: MetaFit | None) -> NDArray[np.float64]:
+        """Losses of as many random tasks: what they reach too isn't owed to the grouping."""
+        self.members.head.restore(untouched)
+        of_user = tasks.memberships(self.inner.log.histories, self.inner.log.user_features, self.inner.codes)
+        counts = np.bincount(
+            np.where(of_user.tasks[:, 0] < 0, tasks.n_tasks, of_user.tasks[:, 0]), minlength=tasks.n_tasks + 1
+        )
+        shuffled = RandomTasks(counts / counts.sum(), self.components.recipe.seed)
+        meta = self._learn(shuffled, start)
+        scores = self._scores(shuffled, meta)
+        return by_person(cross_entropy(scores, fit_gates(scores)), scores.users)
+
+    def _learn(self, tasks: TaskModel | RandomTasks, start: MetaFit | None) -> MetaFit:
+        data = MetaData.draw(self.components, self.inner, tasks)
+        if data is None:
+            return NOTHING
+        few = self.drawn.few_shot
+        data = data.with_validation(few, tasks.memberships(few.support, None, self._codes))
+        with self.step(
+            f"meta-learner {self.components.recipe.meta_learner}, {tasks.n_tasks} tasks"
+        ) as progress:
+            return fit_meta(self.components, self.members, tasks, data, start, progress)
+
+    def _scores(self, tasks: TaskModel | RandomTasks, meta: MetaFit) -> EpisodeScores:
+        few = self.drawn.few_shot
+        return self.members.scores(
+            few,
+            tasks.memberships(few.support, None, self._codes),
+            self.drawn.people,
+            adapters=adapters_of(meta),
+            variant=self._variant,
+            form=self._form,
+        )
+
+    def _cold_start(self, tasks: TaskModel) -> str:
+        """The best source at k = 0 by NDCG@10 of the first query events."""
+        empty = self.drawn.empty
+        if not len(empty):
+            return self.members.popularity.names[0]
+        blank = EpisodeScores([], empty.support, empty.query, empty.users.astype(np.int64))
+        forms = self.members.popularity
+        candidates = dict(zip(forms.names, forms.table.T[:, None]))
+        start = self.members.backbone.encode(empty.support.take(slice(0, 1)))
+        candidates[START] = start @ self.members.backbone.item_matrix().T
+        if self.cold_codes is not None and tasks.n_tasks > 1:
+            histories = self.inner.log.histories
+            of_user = tasks.memberships(histories, None, self.inner.codes).tasks[:, 0]
+            bias = segment_bias(histories, of_user, tasks.n_tasks, forms)
+            task = tasks.memberships(empty.support, None, self.cold_codes[empty.users]).tasks[:, 0]
+            known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
+            candidates[SEGMENT] = forms.table[:, 0] + known
+        self.report.cold_start = {
+            name: float(blank.ndcg(np.broadcast_to(scores, (len(empty), scores.shape[1]))).mean())
+            for name, scores in candidates.items()
+        }
+        return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])
+
+
+def by_person(values: NDArray[np.float64], people: NDArray[np.int64]) -> NDArray[np.float64]:
+    """f64[people], the mean of each person's episodes: these are independent, a person's own aren't."""
+    _, inverse = np.unique(people, return_inverse=True)
+    return np.bincount(inverse, values) / np.bincount(inverse)
+
+
+def better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:
+    """Whether the second losses are lower by more than a standard error of the paired difference."""
+    difference = one - other
+    return bool(difference.mean() > difference.std(ddof=1) / np.sqrt(len(difference)))

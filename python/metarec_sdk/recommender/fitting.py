@@ -1,0 +1,144 @@
+"""Fitting a stack: decide on an earlier window of the log, then train on all of it.
+
+1. The members are trained on the log without its last window and without held-out users.
+2. On what was left out, decide: popularity forms, the item-item variant, the number of tasks, gates, guard
+   and what somebody without history sees.
+3. The members are trained again on the whole log; the decisions stand.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from metarec_sdk.data import Interactions, Vocabulary
+from metarec_sdk.data.splits import cold_start, held_out_users
+from metarec_sdk.errors import DataError
+from metarec_sdk.recommender.cold_start import ColdStart, segment_bias
+from metarec_sdk.recommender.components import Components
+from metarec_sdk.recommender.decisions import Decisions, Judge, undecided
+from metarec_sdk.recommender.members import Members
+from metarec_sdk.recommender.personalise import NOTHING, MetaData, adapters_of, fit_meta, fit_tasks
+from metarec_sdk.recommender.prepare import Prepared, prepare
+from metarec_sdk.recommender.progress import Step
+from metarec_sdk.recommender.reports import FitReport
+from metarec_sdk.recommender.stack import Stack
+from metarec_sdk.recommender.task_model import TaskModel
+from metarec_sdk.recommender.validation import validation_episodes
+from metarec_sdk.types import FeedbackModel, MetaFit
+
+
+def held_out_parts(
+    log: Interactions, rng: np.random.Generator
+) -> tuple[Interactions, Interactions, Interactions]:
+    """(inner training log, whole logs of held-out users, later events of the others).
+
+    Without times there is no later: a tenth of the users is held out and that is all.
+    Raises `DataError` where the log is too small to be parted.
+    """
+    if log.has_time:
+        split = cold_start(log, validation=False, rng=rng)
+        return split.train, split.cold, split.warm
+    by_user = held_out_users(log, rng=rng)
+    return by_user.train, by_user.test, log.replaced(log.frame.head(0))
+
+
+@dataclass
+class Fitter:
+    """One fit of one log."""
+
+    components: Components
+    log: Interactions
+    items: Vocabulary
+    user_table: pl.DataFrame | None
+    feedback: FeedbackModel
+    step: Step
+    report: FitReport
+
+    def run(self) -> tuple[Stack, Prepared]:
+        """Decide, train, assemble."""
+        column = self.components.clusterer(1).column
+        prepared = self._prepare(self.log, column)
+        decisions = self._decide(column, prepared.categories)
+        with self._timed("training"):
+            members = Members.fit(self.components, prepared, self.step, [decisions.variant])
+            tasks = fit_tasks(self.components, prepared, members, decisions.n_tasks)
+            meta = self._learn_again(prepared, members, tasks, decisions.meta)
+        self.report.structure = meta.structure
+        of_user = tasks.memberships(prepared.log.histories, prepared.log.user_features, prepared.codes).tasks[
+            :, 0
+        ]
+        self.report.n_tasks = max(tasks.n_tasks, 1)
+        self.report.task_sizes = np.bincount(of_user[of_user >= 0], minlength=tasks.n_tasks).tolist()
+        popularity = members.popularity
+        bias = np.zeros((0, len(self.items)), np.float32)
+        if prepared.codes is not None and tasks.n_tasks > 1:
+            bias = segment_bias(prepared.log.histories, of_user, tasks.n_tasks, popularity)
+        width = members.backbone.item_matrix().shape[1] + members.head.item_matrix().shape[1]
+        stack = Stack(
+            backbone=members.backbone,
+            head=members.head,
+            item_item=members.item_item[decisions.variant],
+            adapters=adapters_of(meta),
+            tasks=tasks,
+            gates=decisions.gates,
+            popularity=popularity,
+            form=decisions.form,
+            cold=ColdStart(decisions.cold, popularity.column_from_end(decisions.cold), bias),
+            history_limit=self.components.recipe.history_limit,
+            new_items=np.zeros((0, width), np.float32),
+        )
+        return stack, prepared
+
+    def _decide(self, column: str | None, categories: list[str]) -> Decisions:
+        rng = self.components.rng("validation")
+        try:
+            train, new_users, later_events = held_out_parts(self.log, rng)
+        except DataError as error:
+            self.report.notes.append(f"nothing was held out, so defaults are used: {error}")
+            return undecided()
+        with self._timed("validation: members"):
+            inner = self._prepare(train, column, categories)
+            cold = self._prepare(new_users, column, categories)
+            later = self._prepare(later_events, column, categories)
+            known = inner.users.encode(later.users.decode(np.arange(len(later.users))))
+            drawn = validation_episodes(
+                cold.log.histories, inner.log.histories.take(known), later.log.histories, len(self.items), rng
+            )
+            if drawn is None:
+                self.report.notes.append("nobody has enough events to validate on, so defaults are used")
+                return undecided()
+            members = Members.fit(self.components, inner, self.step)
+        with self._timed("validation: decisions"):
+            judge = Judge(
+                self.components, inner, members, drawn, cold.codes, later.codes, self.step, self.report
+            )
+            return judge.decide()
+
+    def _learn_again(
+        self, prepared: Prepared, members: Members, tasks: TaskModel, decided: MetaFit
+    ) -> MetaFit:
+        """Meta-learn on the final members what proved its worth on validation, and nothing else."""
+        if not decided.adapters and not decided.head:
+            return NOTHING
+        data = MetaData.draw(self.components, prepared, tasks)
+        if data is None:
+            return NOTHING
+        with self.step("final meta-learning") as progress:
+            return fit_meta(self.components, members, tasks, data, None, progress)
+
+    def _prepare(
+        self, log: Interactions, column: str | None, categories: list[str] | None = None
+    ) -> Prepared:
+        return prepare(log, self.items, self.feedback, column, self.user_table, categories)
+
+    @contextmanager
+    def _timed(self, part: str) -> Iterator[None]:
+        started = time.perf_counter()
+        yield
+        self.report.seconds[part] = time.perf_counter() - started

@@ -1,0 +1,145 @@
+"""Gates: how much each member of the stack counts at a given history length.
+
+``g_j(k) = softplus(a_j + b_j · log(1 + k))``, fitted on validation episodes by the cross-entropy of the
+query over the whole catalogue, then refined on NDCG where there are enough people to do so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.popularity import BANDS, band_of
+from metarec_sdk.types import Float32, State
+
+_MIN_USERS_FOR_NDCG = 150
+_MULTIPLIERS = (0.0, 0.5, 0.75, 1.35, 2.0)
+
+
+@dataclass(frozen=True)
+class Gates:
+    """Fitted gates of the four members."""
+
+    level: NDArray[np.float64]
+    """f64[4], a."""
+    slope: NDArray[np.float64]
+    """f64[4], b."""
+    scale: NDArray[np.float64]
+    """f64[4], multiplies the softplus: one over the spread of the member's scores, times the refinement."""
+    single: NDArray[np.int32]
+    """i32[bands], the member that serves a band alone, or -1 for the stack."""
+
+    def at(self, lengths: NDArray[Any]) -> Float32:
+        """f32[b, 4], the gates at history lengths i64[b] ≥ 1; head and item-item are 0 at length 0."""
+        gates = _softplus(self.level + self.slope * np.log1p(lengths)[:, None]) * self.scale
+        alone = self.single[np.maximum(band_of(lengths), 0)]
+        guarded = alone >= 0
+        gates[guarded] = np.eye(len(MEMBERS))[alone[guarded]]
+        gates[np.asarray(lengths) == 0, 1::2] = 0.0
+        return gates.astype(np.float32)
+
+    def state(self) -> State:
+        """The arrays by name."""
+        return {"level": self.level, "slope": self.slope, "scale": self.scale, "single": self.single}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, NDArray[Any]]) -> Gates:
+        """Take back what `state` gave."""
+        return cls(state["level"], state["slope"], state["scale"], state["single"])
+
+
+def fit_gates(scores: EpisodeScores) -> Gates:
+    """Minimise the cross-entropy over (a, b) with L-BFGS; deterministic."""
+    from scipy.optimize import minimize
+
+    episodes, n_members = len(scores), len(MEMBERS)
+    log_length = np.log1p(scores.support.lengths)  # [E]
+    spread = np.array([np.mean(np.std(member, axis=1)) for member in scores.members])
+    present = spread > 1e-9
+    scale = np.where(present, 1.0 / np.maximum(spread, 1e-9), 0.0)
+    row = np.repeat(np.arange(episodes), scores.query.lengths)
+    query_size = scores.query.lengths
+    on_query = np.stack(  # [E, 4], mean member score on the query items
+        [
+            np.bincount(row, member[row, scores.query.items], episodes) / query_size
+            for member in scores.members
+        ],
+        axis=1,
+    )
+    weight = _episode_weights(scores)
+
+    def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
+        level, slope = flat.reshape(2, n_members)
+        inside = level + slope * log_length[:, None]  # [E, 4]
+        gate = _softplus(inside) * scale
+        logits = scores.combined(gate)  # [E, n]
+        logits -= logits.max(1, keepdims=True)
+        probability = np.exp(logits)
+        normaliser = probability.sum(1)
+        probability /= normaliser[:, None]
+        on_average = np.stack(
+            [np.einsum("en,en->e", probability, member) for member in scores.members], axis=1
+        )  # [E, 4]
+        chosen = np.bincount(row, logits[row, scores.query.items], episodes) / query_size
+        value = float(weight @ (np.log(normaliser) - chosen))
+        by_gate = weight[:, None] * (on_average - on_query) * scale / (1.0 + np.exp(-inside))  # [E, 4]
+        gradient = np.concatenate([by_gate.sum(0), (by_gate * log_length[:, None]).sum(0)])
+        return value + 1e-3 * float(flat @ flat), gradient + 2e-3 * flat
+
+    start = np.concatenate([np.full(n_members, -0.5), np.zeros(n_members)])
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", options={"maxiter": 60})
+    level, slope = found.x.reshape(2, n_members)
+    return Gates(level, slope, scale, np.full(len(BANDS), -1, np.int32))
+
+
+def cross_entropy(scores: EpisodeScores, gates: Gates) -> NDArray[np.float64]:
+    """f64[E], mean negative log-likelihood of the query items over the catalogue without the support."""
+    logits = scores.combined(gates.at(scores.support.lengths)).astype(np.float64)
+    row = np.repeat(np.arange(len(scores)), scores.query.lengths)
+    highest = logits.max(1)
+    normaliser = highest + np.log(np.exp(logits - highest[:, None]).sum(1))
+    on_query = np.bincount(row, logits[row, scores.query.items], len(scores)) / scores.query.lengths
+    loss: NDArray[np.float64] = normaliser - on_query
+    return loss
+
+
+def _episode_weights(scores: EpisodeScores) -> NDArray[np.float64]:
+    """f64[E] summing to 1: every band counts the same, every episode of a band the same."""
+    bands = scores.bands
+    counts = np.bincount(bands, minlength=len(BANDS))
+    return 1.0 / (counts[bands] * np.count_nonzero(counts))
+
+
+def refine(gates: Gates, scores: EpisodeScores) -> Gates:
+    """Coordinate search on the members' scales for validation NDCG@10, where there are at least 150 users."""
+    if len(np.unique(scores.users)) < _MIN_USERS_FOR_NDCG:
+        return gates
+    weight = _episode_weights(scores)
+
+    def quality(candidate: Gates) -> float:
+        return float(weight @ scores.ndcg(scores.combined(candidate.at(scores.support.lengths))))
+
+    best = quality(gates)
+    for _ in range(2):
+        improved = False
+        for member in range(len(MEMBERS)):
+            for multiplier in _MULTIPLIERS:
+                scale = gates.scale.copy()
+                scale[member] *= multiplier
+                candidate = replace(gates, scale=scale)
+                if scale.any() and (value := quality(candidate)) > best + 1e-9:
+                    best, kept, improved = value, candidate, True
+            if improved:
+                gates = kept
+        if not improved:
+            break
+    return gates
+
+
+def _softplus(x: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.logaddexp(0.0, x)

@@ -1,0 +1,57 @@
+"""The guard: leave the stack for its best single member where that is clearly better on validation."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.gates import Gates
+from metarec_sdk.recommender.popularity import BANDS
+
+
+@dataclass(frozen=True)
+class BandResult:
+    """Validation NDCG@10 of one band of history lengths, and what the guard made of it."""
+
+    first_length: int
+    episodes: int
+    stack: float
+    members: dict[str, float]
+    without: dict[str, float]
+    serves: str
+    """``stack`` or the member that serves the band alone."""
+
+
+def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]:
+    """Leave the stack, band by band, for its best single member where that is better by more than one
+    standard error of the paired difference; also measures what each member adds."""
+    stacked = gates.at(scores.support.lengths)
+    of_stack = scores.ndcg(scores.combined(stacked))
+    alone = np.stack([scores.ndcg(scores.masked(member.copy())) for member in scores.members])  # [4, E]
+    without = np.empty_like(alone)
+    for member in range(len(MEMBERS)):
+        reduced = stacked.copy()
+        reduced[:, member] = 0.0
+        without[member] = scores.ndcg(scores.combined(reduced)) if reduced.any() else 0.0
+    single = np.full(len(BANDS), -1, np.int32)
+    results = []
+    for band in np.unique(scores.bands):
+        inside = scores.bands == band
+        best = int(np.argmax(alone[:, inside].mean(1)))
+        difference = alone[best, inside] - of_stack[inside]
+        error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
+        if difference.mean() > error:
+            single[band] = best
+        results.append(
+            BandResult(
+                int(BANDS[band]),
+                int(inside.sum()),
+                float(of_stack[inside].mean()),
+                dict(zip(MEMBERS, alone[:, inside].mean(1).tolist())),
+                dict(zip(MEMBERS, without[:, inside].mean(1).tolist())),
+                "stack" if single[band] < 0 else MEMBERS[best],
+            )
+        )
+    return replace(gates, single=single), results

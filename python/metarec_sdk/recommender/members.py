@@ -1,0 +1,87 @@
+"""The trained members of a stack, and what they say about episodes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.heads.item_knn import ItemKNN
+from metarec_sdk.recommender.components import Components
+from metarec_sdk.recommender.episode_scores import EpisodeScores
+from metarec_sdk.recommender.popularity import PopularityForms, band_of
+from metarec_sdk.recommender.prepare import Prepared
+from metarec_sdk.recommender.progress import Step
+from metarec_sdk.types import Backbone, Episodes, Float32, Head, Histories, Int32, Int64, Memberships
+
+_ITEM_ITEM = {"symmetric": False, "directed": True}
+
+
+@dataclass
+class Members:
+    """Everything trained on one log, before tasks come in."""
+
+    backbone: Backbone
+    head: Head
+    item_item: dict[str, ItemKNN]
+    """By variant: symmetric, directed."""
+    popularity: PopularityForms
+
+    @classmethod
+    def fit(
+        cls, components: Components, prepared: Prepared, step: Step, variants: list[str] | None = None
+    ) -> Members:
+        """Train every member; ``variants`` of the item-item member default to all."""
+        log = prepared.log
+        backbone, head = components.backbone(), components.head()
+        with step(f"backbone {components.recipe.backbone}") as progress:
+            backbone.fit(log, components.rng("backbone"), progress)
+        with step(f"head {components.recipe.head}") as progress:
+            head.fit(log, components.rng("head"), progress)
+        item_item = {name: ItemKNN(directed=_ITEM_ITEM[name]) for name in variants or _ITEM_ITEM}
+        for member in item_item.values():
+            member.fit(log, components.rng("item-item"))
+        return cls(backbone, head, item_item, PopularityForms.fit(log.histories, log.n_items))
+
+    def boost_scores(self, variant: str, support: Histories) -> Float32:
+        """f32[E, n], the item-item member's scores, 0 where it says nothing."""
+        offsets, items, values = self.item_item[variant].boosts(support)
+        scores = np.zeros((len(support), len(self.popularity.table)), np.float32)
+        scores[np.repeat(np.arange(len(support)), np.diff(offsets)), items] = values
+        return scores
+
+    def popularity_scores(self, form: Int32, support: Histories) -> Float32:
+        """f32[E, n], the popularity form of each episode's band."""
+        chosen: Float32 = self.popularity.table.T[form[np.maximum(band_of(support.lengths), 0)]]
+        return chosen
+
+    def scores(
+        self,
+        episodes: Episodes,
+        memberships: Memberships,
+        people: Int64,
+        *,
+        adapters: TaskAdapters | None,
+        variant: str,
+        form: Int32,
+    ) -> EpisodeScores:
+        """All four members on the given episodes."""
+        support = episodes.support
+        h = (
+            self.backbone.encode(support)
+            if adapters is None
+            else adapters.apply(self.backbone, support, memberships)
+        )
+        w = self.head.query(support, memberships)
+        return EpisodeScores(
+            [
+                h @ self.backbone.item_matrix().T,
+                w @ self.head.item_matrix().T,
+                self.popularity_scores(form, support),
+                self.boost_scores(variant, support),
+            ],
+            support,
+            episodes.query,
+            people,
+        )

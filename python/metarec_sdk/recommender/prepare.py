@@ -1,0 +1,86 @@
+"""From an interaction log to what the stages train on, over a fixed catalogue."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from metarec_sdk.data import Interactions, Vocabulary, behaviour_features, encode
+from metarec_sdk.data.standardise import standardise
+from metarec_sdk.errors import ColumnError
+from metarec_sdk.types import FeedbackModel, Float32, Int32, TrainingLog
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """An encoded log, its users, and the known task of each."""
+
+    log: TrainingLog
+    users: Vocabulary
+    codes: Int32 | None
+    """i32[u], category of the clusterer's column; None where tasks don't come from a column."""
+    categories: list[str]
+    """The values behind the codes."""
+
+
+def prepare(
+    log: Interactions,
+    items: Vocabulary,
+    feedback: FeedbackModel,
+    column: str | None,
+    user_table: pl.DataFrame | None,
+    categories: list[str] | None = None,
+) -> Prepared:
+    """Weigh, encode and describe the users of a log.
+
+    ``categories`` fixes the codes of the column (those of an earlier fit).
+    """
+    _, weights = feedback.weigh(log.frame)
+    encoded, users, _ = encode(log, items=items, weights=weights)
+    codes = None
+    if column is not None:
+        values = column_values(log, users, column, user_table)
+        if categories is None:
+            categories = sorted({value for value in values if value is not None})
+        place = {value: code for code, value in enumerate(categories)}
+        codes = np.array([-1 if value is None else place.get(value, -1) for value in values], np.int32)
+    with_features = TrainingLog(
+        encoded.histories, encoded.n_items, user_features(log, users), encoded.item_features
+    )
+    return Prepared(with_features, users, codes, categories or [])
+
+
+def user_features(log: Interactions, users: Vocabulary) -> Float32:
+    """f32[u, p], standardised behaviour features in the order of the vocabulary."""
+    return standardise(behaviour_features(log), users).matrix
+
+
+def column_values(
+    log: Interactions, users: Vocabulary, column: str, user_table: pl.DataFrame | None
+) -> list[str | None]:
+    """The value of the column for each user, as text: from the users' table, else the most frequent one in
+    the log.
+
+    Raises `ColumnError` where neither has the column.
+    """
+    ids = pl.DataFrame({"user_id": users.decode(np.arange(len(users)))})
+    if user_table is not None and column in user_table.columns:
+        known = user_table.select("user_id", pl.col(column).cast(pl.String)).unique("user_id", keep="first")
+    elif column in log.frame.columns:
+        known = (
+            log.frame.select("user_id", pl.col(column).cast(pl.String))
+            .drop_nulls()
+            .group_by("user_id", column)
+            .len()
+            .sort(["len", column], descending=[True, False])
+            .unique("user_id", keep="first", maintain_order=True)
+        )
+    else:
+        tables = [*log.frame.columns, *(user_table.columns if user_table is not None else [])]
+        raise ColumnError.missing(column, "column", tables)
+    values: list[str | None] = ids.join(known, on="user_id", how="left", maintain_order="left")[
+        column
+    ].to_list()
+    return values

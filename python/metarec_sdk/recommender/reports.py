@@ -1,0 +1,110 @@
+"""What a fit or an update tells: plain data, printable, JSON-able."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from metarec_sdk.recommender.guard import BandResult
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+@dataclass(frozen=True)
+class TaskCandidate:
+    """One number of tasks that was tried."""
+
+    n_tasks: int
+    loss: float
+    """Mean validation cross-entropy of the stack, in nats."""
+    gain: float
+    """Paired gain over one task."""
+    gain_error: float
+    """Its standard error."""
+    chosen: bool
+
+
+@dataclass
+class FitReport:
+    """What was learned from a log, and what each part is worth on this data (validation NDCG@10)."""
+
+    events: int
+    users: int
+    items: int
+    generation: str | None = None
+    bands: list[BandResult] = field(default_factory=list)
+    """Stack and members by history length; empty where the log was too small to hold anybody out."""
+    cold_start: dict[str, float] = field(default_factory=dict)
+    """NDCG@10 at k = 0 of each source."""
+    cold_choice: str = ""
+    item_item: dict[str, float] = field(default_factory=dict)
+    """NDCG@10 of the item-item variants."""
+    tasks: list[TaskCandidate] = field(default_factory=list)
+    n_tasks: int = 1
+    task_sizes: list[int] = field(default_factory=list)
+    structure: list[dict[str, Any]] = field(default_factory=list)
+    """What each task's adapter kept: task, site, rank, spread."""
+    meta_losses: dict[str, float] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    """Wall-clock time by part."""
+    notes: list[str] = field(default_factory=list)
+    """What a reader should know, in plain words."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able data."""
+        return asdict(self)
+
+    def table(self) -> Table:
+        """A rich table: one row a band of history lengths."""
+        from rich.table import Table
+
+        table = Table(title="Validation NDCG@10 by history length", title_justify="left")
+        for name in ("from length", "episodes", "stack"):
+            table.add_column(name, justify="right")
+        members = list(self.bands[0].members) if self.bands else []
+        for name in members:
+            table.add_column(f"{name} alone", justify="right")
+        table.add_column("served by")
+        for band in self.bands:
+            table.add_row(
+                str(band.first_length),
+                str(band.episodes),
+                f"{band.stack:.3f}",
+                *(f"{band.members[name]:.3f}" for name in members),
+                band.serves,
+            )
+        return table
+
+    def __str__(self) -> str:
+        lines = [
+            f"{self.events:,} events of {self.users:,} users with {self.items:,} items"
+            + (f", generation {self.generation}" if self.generation else ""),
+            *self.notes,
+        ]
+        return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class UpdateReport:
+    """What an update took in and published."""
+
+    generation: str
+    parent: str
+    events: int
+    """Events learned from: those logged since the parent was trained."""
+    new_users: list[Any]
+    new_items: list[Any]
+    adapters_changed: bool
+    seconds: float
+    structure: list[dict[str, Any]] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The report as JSON-able data."""
+        return asdict(self)
+
+    def __str__(self) -> str:
+        return (
+            f"generation {self.generation} (after {self.parent}): {self.events:,} events, "
+            f"{len(self.new_users):,} new users, {len(self.new_items):,} new items, {self.seconds:.1f} s"
+        )

@@ -1,0 +1,122 @@
+"""A served generation as arrays, frames and documents, and back."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.data import Vocabulary
+from metarec_sdk.heads.item_knn import ItemKNN
+from metarec_sdk.recommender.cold_start import ColdStart
+from metarec_sdk.recommender.components import Components
+from metarec_sdk.recommender.gates import Gates
+from metarec_sdk.recommender.popularity import PopularityForms
+from metarec_sdk.recommender.serving import Served
+from metarec_sdk.recommender.stack import Stack
+from metarec_sdk.recommender.task_model import TaskModel
+from metarec_sdk.recommender.users import Users
+from metarec_sdk.tasks import OneTask
+from metarec_sdk.types import Clusterer, FeedbackModel, Histories, Int32, State
+from metarec_sdk.updating import LoadedGeneration
+
+
+def arrays_of(
+    stack: Stack, histories: Histories, features: Any, codes: Int32 | None, feedback: FeedbackModel
+) -> dict[str, State]:
+    """Everything numeric, one file a component."""
+    users: State = {
+        "items": histories.items,
+        "offsets": histories.offsets,
+        "weights": histories.weights,
+        "timestamps": histories.timestamps,
+        "features": features,
+    }
+    if codes is not None:
+        users["codes"] = codes
+    return {
+        "backbone": stack.backbone.state(),
+        "head": stack.head.state(),
+        "item_item": stack.item_item.state(),
+        "adapters": stack.adapters.state() if stack.adapters is not None else {},
+        "clusterer": stack.tasks.clusterer.state() if stack.tasks.n_tasks > 1 else {},
+        "feedback": feedback.state(),
+        "gates": stack.gates.state(),
+        "ranking": {
+            "popularity": stack.popularity.table,
+            "form": stack.form,
+            "segment_bias": stack.cold.segment_bias,
+            "new_items": stack.new_items,
+        },
+        "users": users,
+    }
+
+
+def document_of(stack: Stack, categories: list[str]) -> dict[str, Any]:
+    """Everything of a stack that isn't numeric."""
+    return {
+        "item_item": {"directed": stack.item_item.directed},
+        "popularity_forms": stack.popularity.names,
+        "cold_choice": stack.cold.choice,
+        "tasks": {
+            "n_tasks": stack.tasks.n_tasks,
+            "requested": stack.tasks.requested,
+            "n_features": stack.tasks.n_features,
+            "categories": categories,
+        },
+        "history_limit": stack.history_limit,
+    }
+
+
+def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Served, FeedbackModel]:
+    """Build the components that the generation names and restore them.
+
+    Raises `ArtefactError` or `PluginError`.
+    """
+    arrays, document = loaded.arrays, loaded.documents["stack"]
+    backbone, head, feedback = components.backbone(), components.head(), components.feedback()
+    backbone.restore(arrays["backbone"])
+    head.restore(arrays["head"])
+    feedback.restore(arrays["feedback"])
+    item_item = ItemKNN(directed=document["item_item"]["directed"])
+    item_item.restore(arrays["item_item"])
+    tasks = document["tasks"]
+    clusterer: Clusterer = OneTask()
+    if tasks["n_tasks"] > 1:
+        clusterer = components.clusterer(tasks["requested"])
+        clusterer.restore(arrays["clusterer"])
+    ranking, users = arrays["ranking"], arrays["users"]
+    popularity = PopularityForms(list(document["popularity_forms"]), ranking["popularity"])
+    stack = Stack(
+        backbone=backbone,
+        head=head,
+        item_item=item_item,
+        adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
+        tasks=TaskModel(
+            clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]
+        ),
+        gates=Gates.from_state(arrays["gates"]),
+        popularity=popularity,
+        form=ranking["form"],
+        cold=ColdStart(
+            document["cold_choice"],
+            popularity.column_from_end(document["cold_choice"]),
+            ranking["segment_bias"],
+        ),
+        history_limit=document["history_limit"],
+        new_items=ranking["new_items"],
+    )
+    served = Served(
+        stack,
+        Vocabulary.from_frame(loaded.frames["items"]),
+        Users(
+            Vocabulary.from_frame(loaded.frames["users"]),
+            Histories(users["items"], users["offsets"], users["weights"], users["timestamps"]),
+            users["features"],
+            users.get("codes"),
+        ),
+        list(tasks["categories"]),
+        list(loaded.manifest.training["event_types"]),
+        loaded.manifest.id,
+        loaded.manifest.trained_through_seq,
+    )
+    return served, feedback

@@ -1,0 +1,191 @@
+"""The stack: everything fitted that turns a history into one query vector and a few sparse boosts.
+
+``s_u(i) = g0·⟨h_u, e_i⟩ + g1·⟨ŵ_u, ψ_i⟩ + g2·log p_k(i) + g3·(item-item)``. The first three are one inner
+product of ``q_u = [g0·h_u, g1·ŵ_u, g2·one-hot(form)]`` with ``x_i = [e_i, ψ_i, log p(i) in each form]``; the
+last reaches the ranker as sparse boosts. There is no second scoring path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.heads.item_knn import ItemKNN
+from metarec_sdk.ranking import ItemIndex
+from metarec_sdk.recommender.cold_start import ColdStart
+from metarec_sdk.recommender.gates import Gates
+from metarec_sdk.recommender.popularity import PopularityForms, band_of
+from metarec_sdk.recommender.task_model import TaskModel
+from metarec_sdk.types import Backbone, Float32, Head, Histories, Int32, Int64, Memberships, TopK
+
+BATCH = 4096
+"""Histories ranked at once: bounds the memory of a batch of any size."""
+
+Boosts = tuple[Int64, Int32, Float32]
+"""CSR (offsets i64[b + 1], items i32[e], added scores f32[e])."""
+
+
+@dataclass
+class Stack:
+    """Fitted members, gates and the one item matrix."""
+
+    backbone: Backbone
+    head: Head
+    item_item: ItemKNN
+    adapters: TaskAdapters | None
+    tasks: TaskModel
+    gates: Gates
+    popularity: PopularityForms
+    form: Int32
+    """i32[bands], the popularity form that serves each band of history lengths."""
+    cold: ColdStart
+    history_limit: int
+    """Events of a history that the members see, counted from its end."""
+    new_items: Float32
+    """f32[j, d + m], vectors of the items that joined after the members were trained."""
+    index: ItemIndex = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        trained = self.trained_vectors()
+        vectors = np.concatenate([trained, self.new_items])  # [n, d + m]
+        matrix = np.concatenate([vectors, self.popularity.table], axis=1)  # [n, d + m + forms]
+        self.n_trained = len(trained)
+        self.index = ItemIndex(np.ascontiguousarray(matrix, np.float32))
+
+    def trained_vectors(self) -> Float32:
+        """f32[n_trained, d + m], what the members were trained to rank."""
+        return np.concatenate([self.backbone.item_matrix(), self.head.item_matrix()], axis=1)
+
+    def replaced(self, **changes: Any) -> Stack:
+        """The same stack with some parts exchanged; the original goes on serving."""
+        return replace(self, **changes)
+
+    @property
+    def n_items(self) -> int:
+        """n, the catalogue including items that joined since training."""
+        return len(self.popularity.table)
+
+    def usable(self, histories: Histories) -> Histories:
+        """What the members see: the last events, of items that they were trained on."""
+        known = histories.items < self.n_trained
+        return (histories if known.all() else histories.keep(known)).last(self.history_limit)
+
+    def encode(self, histories: Histories, memberships: Memberships) -> Float32:
+        """f32[b, d], the backbone's vector with the task adapters applied."""
+        if self.adapters is None:
+            return self.backbone.encode(histories)
+        return self.adapters.apply(self.backbone, histories, memberships)
+
+    def queries(
+        self, histories: Histories, memberships: Memberships, gates: Float32 | None = None
+    ) -> Float32:
+        """f32[b, d + m + forms] of usable histories; ``gates`` f32[b, 4] instead of the fitted ones."""
+        lengths = histories.lengths
+        gates = self.gates.at(lengths) if gates is None else gates
+        h = self.encode(histories, memberships)  # [b, d]
+        w = self.head.query(histories, memberships)  # [b, m]
+        forms = np.zeros((len(histories), len(self.popularity.names)), np.float32)
+        rows = np.arange(len(histories))
+        forms[rows, self.form[np.maximum(band_of(lengths), 0)]] = gates[:, 2]
+        queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, forms], axis=1)
+        empty = lengths == 0
+        if empty.any():
+            queries[empty] = self.cold.query(h[empty], queries.shape[1])
+        return np.ascontiguousarray(queries, np.float32)
+
+    def boosts(self, histories: Histories, gates: Float32) -> Boosts:
+        """The item-item member as added scores, scaled by its gate f32[b, 4]."""
+        offsets, items, values = self.item_item.boosts(histories)
+        return offsets, items, values * np.repeat(gates[:, 3], np.diff(offsets))
+
+    def rank(
+        self,
+        histories: Histories,
+        k: int,
+        memberships: Memberships | None = None,
+        *,
+        seen: Histories | None = None,
+        allow: NDArray[np.bool_] | None = None,
+        deny: NDArray[np.bool_] | None = None,
+        extra: Boosts | None = None,
+        gates: Float32 | None = None,
+    ) -> TopK:
+        """The k best items of each history, batch by batch in bounded memory.
+
+        ``seen`` are the items to leave out (default: the histories' own); ``extra`` business boosts, one row
+        that counts for everybody; ``gates`` f32[4] overrides the fitted gates, to look at members alone.
+        """
+        seen = histories if seen is None else seen
+        parts = []
+        for start in range(0, len(histories), BATCH):
+            rows = slice(start, start + BATCH)
+            usable = self.usable(histories.take(rows))
+            members = self.tasks.memberships(usable) if memberships is None else memberships.take(rows)
+            if gates is None:
+                chosen = self.gates.at(usable.lengths)
+                chosen[usable.lengths == 0, 3] = 0.0
+            else:
+                chosen = np.repeat(gates[None], len(usable), axis=0)
+            boosts = self.boosts(usable, chosen) if chosen[:, 3].any() else None
+            if extra is not None:
+                boosts = merged(boosts, extra, len(usable))
+            parts.append(
+                self.index.topk(
+                    self.queries(usable, members, chosen),
+                    k,
+                    exclude=seen.take(rows),
+                    allow=allow,
+                    deny=deny,
+                    boosts=boosts,
+                    **self.cold.bias(usable.lengths, members),
+                )
+            )
+        return joined(parts)
+
+
+def merged(boosts: Boosts | None, extra: Boosts, b: int) -> Boosts:
+    """Per-user boosts followed in every row by the one extra row; the ranker adds up repeats."""
+    _, extra_items, extra_values = extra
+    if boosts is None:
+        offsets = np.arange(b + 1, dtype=np.int64) * len(extra_items)
+        return offsets, np.tile(extra_items, b), np.tile(extra_values, b)
+    places = np.repeat(boosts[0][1:], len(extra_items))
+    offsets = boosts[0] + np.arange(b + 1) * len(extra_items)
+    items = np.insert(boosts[1], places, np.tile(extra_items, b))
+    return offsets, items, np.insert(boosts[2], places, np.tile(extra_values, b))
+
+
+def joined(parts: list[TopK]) -> TopK:
+    """The lists of all batches, one after the other."""
+    if len(parts) == 1:
+        return parts[0]
+    lengths = [np.diff(part.offsets) for part in parts]
+    offsets = np.concatenate([[0], np.cumsum(np.concatenate([*lengths, np.zeros(0, np.int64)]))])
+    return TopK(
+        offsets.astype(np.int64),
+        np.concatenate([np.zeros(0, np.int64), *(part.items for part in parts)]),
+        np.concatenate([np.zeros(0, np.float32), *(part.scores for part in parts)]),
+    )
+
+
+@dataclass(frozen=True)
+class Member:
+    """One member of a stack as a ranker of its own, for comparison."""
+
+    stack: Stack
+    gates: Float32
+    """f32[4], one-hot."""
+
+    def rank(self, histories: Histories, k: int) -> TopK:
+        """The k best items by this member alone; at length 0 the cold-start choice answers for all."""
+        return self.stack.rank(histories, k, gates=self.gates)
+
+
+def members(stack: Stack, names: tuple[str, ...]) -> Mapping[str, Member]:
+    """Every member by name."""
+    return {name: Member(stack, row) for name, row in zip(names, np.eye(len(names), dtype=np.float32))}

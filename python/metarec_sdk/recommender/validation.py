@@ -1,0 +1,119 @@
+"""Validation inside a fit: an earlier window of the same log, and the episodes drawn from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarec_sdk.data import episodes
+from metarec_sdk.data.episodes import first_visits
+from metarec_sdk.recommender.episode_scores import MAX_CELLS
+from metarec_sdk.types import Episodes, Histories, Int64
+
+SUPPORT_SIZES = (1, 3, 5, 10, 20)
+"""Support sizes k at which validation episodes are drawn, the same users at every k."""
+
+TRAINING_SIZES = (0, 1, 2, 3, 5, 7, 10, 20, 50)
+"""Support sizes k that meta-training episodes are drawn from."""
+
+N_QUERY = 10
+
+_MAX_TRAINING_EPISODES = 8_000
+
+
+@dataclass(frozen=True)
+class ValidationEpisodes:
+    """Episodes of people that the members were not trained on, and of known people later on."""
+
+    few_shot: Episodes
+    """Support of 1 to 20 events of new users and their continuation; known users in the last rows. ``users``
+    counts the rows of the cold batch, and of the known batch in the last rows."""
+    empty: Episodes
+    """The same new users with k = 0."""
+    n_new: int
+    """How many rows of ``few_shot`` are new users'."""
+
+    @property
+    def people(self) -> Int64:
+        """i64[E], who each few-shot episode belongs to; known users never share a number with new ones."""
+        users = self.few_shot.users.astype(np.int64)
+        users[self.n_new :] += int(users.max(initial=0)) + 1
+        return users
+
+
+def validation_episodes(
+    cold: Histories, known: Histories, later: Histories, n_items: int, rng: np.random.Generator
+) -> ValidationEpisodes | None:
+    """Episodes from the cold users' whole histories, and from known users' training histories followed by
+    what they did later (two equally long batches). None where nobody can be judged.
+
+    Users need as many events as the largest support plus one query event; where too few have them, smaller
+    supports are used.
+    """
+    budget = max(50, MAX_CELLS // max(n_items, 1))
+    sizes = _usable_sizes(cold)
+    parts: list[Episodes] = []
+    empty = episodes(cold, 0, N_QUERY, min_events=sizes[-1] + 1 if sizes else 1)
+    per_size = max(20, budget // (len(sizes) + 1)) if sizes else 0
+    if sizes:
+        rows = _sample(first_visits(cold).lengths > sizes[-1], per_size, rng)
+        chosen = cold.take(rows)
+        parts += [_of(rows, episodes(chosen, k, N_QUERY)) for k in sizes]
+    n_new = sum(len(part) for part in parts)
+    active = np.flatnonzero((known.lengths > 0) & (later.lengths > 0))
+    active = rng.permutation(active)[: per_size or budget]
+    if len(active):
+        before = first_visits(known.take(active))
+        parts.append(_of(active, episodes(before.join(later.take(active)), before.lengths, N_QUERY)))
+    few_shot = _joined(parts)
+    if few_shot is None:
+        return None
+    return ValidationEpisodes(few_shot, empty.take(slice(0, budget)), n_new)
+
+
+def training_episodes(histories: Histories, rng: np.random.Generator) -> Episodes:
+    """Episodes with supports of random size from every user that is long enough, at most 8,000."""
+    rounds = int(np.clip(_MAX_TRAINING_EPISODES // max(len(histories), 1), 1, 6))
+    users = np.arange(len(histories))
+    if len(users) > _MAX_TRAINING_EPISODES:
+        users = np.sort(rng.choice(users, _MAX_TRAINING_EPISODES, replace=False))
+    chosen = histories.take(users)
+    parts = []
+    for _ in range(rounds):
+        longest = np.maximum(chosen.lengths - 1, 0)
+        sizes = np.minimum(rng.choice(TRAINING_SIZES, len(chosen)), longest)
+        drawn = episodes(chosen, sizes.astype(np.int64), N_QUERY)
+        parts.append(_of(users, drawn))
+    found = _joined(parts)
+    return found if found is not None else parts[0]
+
+
+def _usable_sizes(cold: Histories) -> list[int]:
+    """Support sizes that at least half of the cold users (and 20 of them) can fill with a query left."""
+    lengths = cold.lengths
+    enough = max(20, len(cold) // 2)
+    sizes = [k for k in SUPPORT_SIZES if np.count_nonzero(lengths > k) >= enough]
+    return sizes or [k for k in SUPPORT_SIZES[:1] if np.count_nonzero(lengths > k) > 0]
+
+
+def _sample(usable: NDArray[np.bool_], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
+    rows = np.flatnonzero(usable)
+    return rows if len(rows) <= most else np.sort(rng.choice(rows, most, replace=False))
+
+
+def _of(rows: NDArray[np.int64], drawn: Episodes) -> Episodes:
+    """Episodes drawn from some rows of a batch, with users counted in the whole batch."""
+    return Episodes(drawn.support, drawn.query, rows[drawn.users].astype(np.int32))
+
+
+def _joined(parts: list[Episodes]) -> Episodes | None:
+    parts = [part for part in parts if len(part)]
+    if not parts:
+        return None
+    return Episodes(
+        Histories.concatenate([part.support for part in parts]),
+        Histories.concatenate([part.query for part in parts]),
+        np.concatenate([part.users for part in parts]),
+    )

@@ -1,0 +1,1 @@
+"""Reports for people: the demo and its page."""

@@ -1,0 +1,95 @@
+"""Gates and guard on small score matrices where the right answer is known."""
+
+import numpy as np
+import pytest
+
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
+from metarec_sdk.recommender.guard import guard
+from metarec_sdk.recommender.popularity import BANDS
+from metarec_sdk.types import Histories
+
+
+def scores_where(
+    informative: str, episodes: int = 200, n: int = 40, length: int = 3, seed: int = 0
+) -> EpisodeScores:
+    """Random scores of all members; those of one member point at the query."""
+    rng = np.random.default_rng(seed)
+    items = np.array([rng.permutation(n)[: length + 2] for _ in range(episodes)])
+    members = [rng.standard_normal((episodes, n)).astype(np.float32) for _ in MEMBERS]
+    row = np.arange(episodes)[:, None]
+    members[MEMBERS.index(informative)][row, items[:, length:]] += 3.0
+    return EpisodeScores(
+        members,
+        Histories.from_lists(items[:, :length].tolist()),
+        Histories.from_lists(items[:, length:].tolist()),
+        np.arange(episodes),
+    )
+
+
+@pytest.mark.parametrize("informative", MEMBERS)
+def test_the_informative_member_gets_the_largest_gate(informative):
+    scores = scores_where(informative)
+    gates = refine(fit_gates(scores), scores).at(np.array([3]))[0]
+    assert MEMBERS[int(np.argmax(gates))] == informative
+    assert gates[MEMBERS.index(informative)] > 4 * np.delete(gates, MEMBERS.index(informative)).max()
+
+
+def test_cross_entropy_agrees_with_a_float64_softmax():
+    scores = scores_where("head", episodes=5, n=12)
+    gates = Gates(np.full(4, 0.3), np.full(4, -0.2), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    weight = np.logaddexp(0, 0.3 - 0.2 * np.log1p(3))
+    for episode, (support, query) in enumerate(zip(scores.support, scores.query)):
+        logits = weight * sum(member[episode].astype(np.float64) for member in scores.members)
+        rest = np.delete(np.arange(12), support)
+        expected = np.log(np.exp(logits[rest]).sum()) - logits[query].mean()
+        assert cross_entropy(scores, gates)[episode] == pytest.approx(expected, rel=1e-5)
+
+
+def test_fitted_gates_are_a_minimum():
+    scores = scores_where("backbone")
+    fitted = fit_gates(scores)
+    best = cross_entropy(scores, fitted).mean() + 1e-3 * (
+        fitted.level @ fitted.level + fitted.slope @ fitted.slope
+    )
+    rng = np.random.default_rng(1)
+    for _ in range(10):
+        level = fitted.level + 0.3 * rng.standard_normal(4)
+        other = Gates(level, fitted.slope, fitted.scale, fitted.single)
+        value = cross_entropy(scores, other).mean() + 1e-3 * (level @ level + fitted.slope @ fitted.slope)
+        assert value > best - 1e-6
+
+
+def test_ndcg_known_answer():
+    scores = scores_where("head", episodes=1, n=12, length=0)
+    query = next(iter(scores.query))
+    ranked = np.zeros((1, 12), np.float32)
+    ranked[0, query[0]] = 2.0
+    other = next(i for i in range(12) if i not in query)
+    ranked[0, other] = 1.5
+    ranked[0, query[1]] = 1.0
+    expected = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
+    assert scores.ndcg(ranked)[0] == pytest.approx(expected)
+
+
+def test_guard_leaves_a_stack_that_is_worse_than_its_best_member():
+    scores = scores_where("item-item")
+    wrong = Gates(np.array([3.0, 3.0, 3.0, -9.0]), np.zeros(4), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    guarded, results = guard(wrong, scores)
+    assert [result.serves for result in results] == ["item-item"]
+    assert guarded.at(np.array([3]))[0].tolist() == [0, 0, 0, 1]
+    assert results[0].members["item-item"] > results[0].stack
+    # Bands that weren't judged keep the stack.
+    assert (guarded.at(np.array([50]))[0, :3] > 0).all()
+
+
+def test_guard_keeps_a_good_stack():
+    scores = scores_where("head")
+    gates, results = guard(fit_gates(scores), scores)
+    assert results[0].serves == "stack"
+    assert (gates.single == -1).all()
+
+
+def test_head_and_item_item_are_silent_without_a_history():
+    gates = Gates(np.zeros(4), np.zeros(4), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    assert gates.at(np.array([0]))[0, 1::2].tolist() == [0, 0]

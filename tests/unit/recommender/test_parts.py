@@ -1,0 +1,100 @@
+"""Popularity forms, cold start, users since a generation, vectors of new items."""
+
+import numpy as np
+import polars as pl
+import pytest
+
+from metarec_sdk.data import Vocabulary
+from metarec_sdk.errors import UnknownIdError
+from metarec_sdk.recommender.cold_start import SEGMENT, ColdStart, segment_bias
+from metarec_sdk.recommender.new_items import content_features, new_item_vectors
+from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
+from metarec_sdk.recommender.stack import merged
+from metarec_sdk.recommender.users import Users
+from metarec_sdk.types import Histories, Memberships
+
+DAY = 86_400_000_000
+
+
+def test_bands_start_where_they_say():
+    assert band_of(np.array([0, 1, 2, 3, 4, 39, 40, 1000])).tolist() == [-1, 0, 1, 1, 2, 4, 5, 5]
+    assert len(BANDS) == 6
+
+
+def test_popularity_forms_count_events_of_their_window():
+    histories = Histories(
+        np.array([0, 0, 0, 1], np.int32),
+        np.array([0, 1, 2, 4]),
+        np.ones(4, np.float32),
+        np.array([0, 0, 0, 100 * DAY]),
+    )
+    forms = PopularityForms.fit(histories, 3)
+    table = dict(zip(forms.names, np.exp(forms.table).T))
+    assert table["all-time"] == pytest.approx(np.array([4, 2, 1]) / 7)
+    assert table["last 3 days"] == pytest.approx((np.array([0, 1, 0]) + 50 * np.array([4, 2, 1]) / 7) / 51)
+    assert table["positions 1-10"] == pytest.approx((np.array([0, 1, 0]) + 50 * np.array([4, 2, 1]) / 7) / 51)
+    assert np.exp(forms.table).sum(0) == pytest.approx(1.0)
+    assert forms.column_from_end("all-time") == len(forms.names)
+
+
+def test_segment_bias_moves_popularity_towards_the_segment():
+    rows = [[0]] * 300 + [[1]] * 300
+    histories = Histories.from_lists(rows)
+    forms = PopularityForms.fit(histories, 2)
+    bias = segment_bias(histories, np.repeat([0, 1], 300).astype(np.int32), 2, forms)
+    within = np.exp(forms.table[:, 0] + bias)
+    assert within.sum(1) == pytest.approx(1.0, rel=1e-5)
+    assert within[0, 0] == pytest.approx((300 + 200 * 0.5) / 500)
+    cold = ColdStart(SEGMENT, 1, bias)
+    members = Memberships(np.array([[0, -1], [1, -1]], np.int32), np.array([[1, 0], [1, 0]], np.float32))
+    assert cold.bias(np.array([0, 3]), members)["tasks"].tolist() == [0, -1]
+    assert cold.bias(np.array([2, 3]), members) == {}
+
+
+def users() -> Users:
+    base = Histories(
+        np.array([4, 5], np.int32), np.array([0, 2, 2]), np.ones(2, np.float32), np.array([10, 20])
+    )
+    return Users(Vocabulary(pl.Series(["a", "b"])), base, np.ones((2, 1), np.float32), None)
+
+
+def test_observed_events_follow_the_published_history():
+    known = users()
+    known.add("a", 7, 0.5, 5)
+    known.add("new", 8, 2.0, 30)
+    rows = known.rows(["new", "a", "b"])
+    assert rows.tolist() == [-1, 0, 1]
+    histories = known.histories(["new", "a", "b"], rows)
+    assert [row.tolist() for row in histories] == [[8], [4, 5, 7], []]
+    assert histories.weights.tolist() == [2.0, 1.0, 1.0, 0.5]
+    # A late delivery doesn't break the order of time.
+    assert histories.timestamps.tolist() == [30, 10, 20, 20]
+    assert known.task_inputs(rows)[0].tolist() == [[0], [1], [1]]
+
+
+def test_an_unknown_user_is_named():
+    with pytest.raises(UnknownIdError, match=r"user 'nobody' is not known.*history="):
+        users().rows(["a", "nobody"])
+
+
+def test_new_items_start_from_their_company_or_from_content():
+    vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], np.float32)
+    items = Vocabulary(pl.Series(["a", "b", "c", "new"]))
+    histories = Histories.from_lists([[0, 3]] * 90 + [[1], [2]])
+    by_company = new_item_vectors(vectors, histories, items, None)
+    assert by_company.shape == (1, 2)
+    assert by_company[0] @ vectors[0] > 0.85
+    table = pl.DataFrame({"item_id": ["a", "b", "c", "new"], "kind": [["x"], ["y"], ["y"], ["y"]]})
+    features = content_features(table, items)
+    assert features.tolist() == [[1, 0], [0, 1], [0, 1], [0, 1]]
+    by_content = new_item_vectors(vectors, Histories.from_lists([[0, 3]]), items, table)
+    assert by_content[0] @ vectors[1] > by_content[0] @ vectors[0]
+
+
+def test_extra_boosts_follow_each_users_own():
+    own = np.array([0, 1, 1]), np.array([5], np.int32), np.array([2.0], np.float32)
+    extra = np.array([0, 2]), np.array([1, 3], np.int32), np.array([0.5, -1.0], np.float32)
+    offsets, items, values = merged(own, extra, 2)
+    assert offsets.tolist() == [0, 3, 5]
+    assert items.tolist() == [5, 1, 3, 1, 3]
+    assert values.tolist() == [2.0, 0.5, -1.0, 0.5, -1.0]
