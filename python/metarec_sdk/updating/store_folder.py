@@ -56,7 +56,7 @@ class StoreFolder:
         try:
             fields = load_json(raw)
             newer = fields["schema_version"] > SCHEMA_VERSION
-            generation = fields["generation"]
+            generation = fields["generation"] if fields["schema_version"] == SCHEMA_VERSION else None
         except (ValueError, KeyError, TypeError):
             newer, generation = False, None
         if newer:
