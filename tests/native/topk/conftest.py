@@ -17,7 +17,8 @@ def fused_multiply_add(a: NDArray[Any], b: NDArray[Any], c: NDArray[Any]) -> NDA
     """f32 ``a · b + c`` rounded once.
 
     The product of two f32 is exact in f64. Its sum with c is made odd where it was inexact, so that the
-    second rounding, to f32, can't go wrong (Boldo and Melquiond, Emulation of FMA with rounding to odd, 2008).
+    second rounding, to f32, can't go wrong (Boldo and Melquiond, Emulation of FMA and correctly rounded sums:
+    proved algorithms using rounding to odd, 2008).
     """
     product = a.astype(np.float64) * b.astype(np.float64)
     addend = c.astype(np.float64)
