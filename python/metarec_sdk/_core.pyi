@@ -33,3 +33,65 @@ class ItemIndex:
     def scores_at(
         self, queries: NDArray[np.float32], offsets: NDArray[np.int64], items: NDArray[np.int32]
     ) -> NDArray[np.float32]: ...
+
+@final
+class FactorSolver:
+    def __new__(
+        cls,
+        factors: NDArray[np.float32],
+        precision: NDArray[np.float32],
+        *,
+        unobserved_weight: float,
+        exponent: float = 0.0,
+    ) -> FactorSolver: ...
+    def solve(
+        self,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        targets: NDArray[np.float32] | None = None,
+        prior_mean: NDArray[np.float32] | None = None,
+    ) -> NDArray[np.float32]: ...
+    @property
+    def n_items(self) -> int: ...
+    @property
+    def width(self) -> int: ...
+
+def gram(table: NDArray[np.float32]) -> NDArray[np.float64]: ...
+def item_item_boosts(
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    neighbour_offsets: NDArray[np.int64],
+    neighbour_items: NDArray[np.int32],
+    neighbour_values: NDArray[np.float32],
+    root: bool = False,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+def item_knn(
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    n_items: int,
+    neighbours: int,
+    shrinkage: float,
+    window: int | None = None,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+def natpar_query(
+    r: NDArray[np.float64],
+    kappa: NDArray[np.float64],
+    prior_variance: NDArray[np.float32],
+    edges: NDArray[np.float32],
+    prior_mean: NDArray[np.float32] | None = None,
+) -> NDArray[np.float32]: ...
+def natpar_state(
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    psi: NDArray[np.float32],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def symmetric_eigen(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+def transpose(
+    offsets: NDArray[np.int64],
+    items: NDArray[np.int32],
+    weights: NDArray[np.float32],
+    n_items: int,
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...

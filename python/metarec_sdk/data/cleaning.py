@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 import polars as pl
 
 from metarec_sdk.data.cleaning_report import CleaningReport, RuleCount
+from metarec_sdk.data.core_events import core
 from metarec_sdk.data.interactions import Interactions
 from metarec_sdk.data.moment import Moment, microseconds
+from metarec_sdk.data.repeated_rows import repeated_rows
 from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 
 
@@ -85,19 +87,14 @@ def _take_missing(frame: pl.DataFrame, column: str, rules: list[RuleCount]) -> p
     absent = pl.col(column).is_null()
     if frame.schema[column].is_float():
         absent = absent | pl.col(column).is_nan()
-    rule = RuleCount.of("missing", f"column {column!r} is missing", frame.filter(absent), column)
-    rules.append(rule)
-    return frame.filter(~absent)
+    return _without(frame, absent, "missing", f"column {column!r} is missing", (column,), rules)
 
 
 def _take_duplicates(frame: pl.DataFrame, has_time: bool, rules: list[RuleCount]) -> pl.DataFrame:
     key = ["user_id", "item_id", "event_type", "value"] + (["timestamp"] if has_time else [])
-    ordered = frame.sort("row")
-    first = pl.struct(key).is_first_distinct()
-    again = ordered.filter(~first)
     reason = f"repeats an earlier row in {', '.join(key)}"
-    rules.append(RuleCount.of("duplicates", reason, again, "user_id", "item_id"))
-    return frame if again.height == 0 else ordered.filter(first)
+    again = repeated_rows(frame, key)
+    return _without(frame, again, "duplicates", reason, ("user_id", "item_id"), rules)
 
 
 def _take_values(
@@ -115,8 +112,7 @@ def _take_values(
         impossible = impossible | (pl.col("value") > high)
     bad = (pl.col("event_type") == event_type) & impossible.fill_null(False)
     reason = f"value of {event_type!r} outside {_open(low)} … {_open(high)}"
-    rules.append(RuleCount.of("value_range", reason, frame.filter(bad), "value"))
-    return frame.filter(~bad)
+    return _without(frame, bad, "value_range", reason, ("value",), rules)
 
 
 def _take_times(
@@ -132,8 +128,7 @@ def _take_times(
     if last is not None:
         bad = bad | (pl.col("timestamp") > last)
     reason = f"time outside {_open(low)} … {_open(high)}"
-    rules.append(RuleCount.of("time_range", reason, frame.filter(bad), "timestamp"))
-    return frame.filter(~bad)
+    return _without(frame, bad, "time_range", reason, ("timestamp",), rules)
 
 
 def _take_bots(
@@ -144,25 +139,27 @@ def _take_bots(
     bots = frame.sort("timestamp").filter(span < seconds * 1_000_000)["user_id"].unique()
     is_bot = pl.col("user_id").is_in(bots.to_list())
     reason = f"{len(bots)} user(s) with more than {limit} events within {seconds} s"
-    rules.append(RuleCount.of(name, reason, frame.filter(is_bot), "user_id"))
-    return frame.filter(~is_bot)
+    return _without(frame, is_bot, name, reason, ("user_id",), rules)
 
 
 def _take_rare(frame: pl.DataFrame, min_user: int, min_item: int, rules: list[RuleCount]) -> pl.DataFrame:
-    removed = []
-    bounds = (("user_id", min_user), ("item_id", min_item))
-    while True:
-        before = frame.height
-        for column, least in bounds:
-            rare = pl.len().over(column) < least
-            removed.append(frame.filter(rare))
-            frame = frame.filter(~rare)
-        if frame.height == before:
-            break
-    gone = pl.concat(removed)
+    kept = pl.Series(core(frame["user_id"], frame["item_id"], min_user, min_item))
     reason = f"users with fewer than {min_user} or items with fewer than {min_item} events, in turns"
-    rules.append(RuleCount.of("k_core", reason, gone, "user_id", "item_id"))
-    return frame
+    return _without(frame, ~kept, "k_core", reason, ("user_id", "item_id"), rules)
+
+
+def _without(
+    frame: pl.DataFrame,
+    bad: pl.Expr | pl.Series,
+    rule: str,
+    reason: str,
+    shown: tuple[str, ...],
+    rules: list[RuleCount],
+) -> pl.DataFrame:
+    """The frame without the bad rows, which are added to the rules' counts."""
+    mask = bad if isinstance(bad, pl.Series) else frame.select(bad.fill_null(False)).to_series()
+    rules.append(RuleCount.of(rule, reason, frame.filter(mask), *shown))
+    return frame.filter(~mask) if rules[-1].rows else frame
 
 
 def _check_bounds(**bounds: int | None) -> None:

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from metarec_sdk.data.interactions import Interactions
+from metarec_sdk.data.stable_order import event_order
 from metarec_sdk.data.vocabulary import UNKNOWN, Vocabulary
 from metarec_sdk.errors import ArgumentError, UnknownIdError
-from metarec_sdk.types import Float32, Histories, Int32, Int64, TrainingLog
+from metarec_sdk.types import Float32, Histories, Int32, TrainingLog
 
 
 def encode(
@@ -55,18 +56,16 @@ def encode(
         known = (user_index != UNKNOWN) & (item_index != UNKNOWN)
         if not known.all():
             order = order[known[order]]
-    counts = np.bincount(user_index[order], minlength=len(users))
+    everything = len(order) == len(user_index)
+    counts = np.bincount(user_index if everything else user_index[order], minlength=len(users))
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
     histories = Histories(
-        item_index[order], offsets, event_weights[order], frame["timestamp"].to_numpy()[order]
+        item_index[order],
+        offsets,
+        event_weights[order] if weights is not None else event_weights[: len(order)],
+        frame["timestamp"].to_numpy()[order],
     )
     return TrainingLog(histories, len(items)), users, items
-
-
-def event_order(user_index: Int32, timestamp: pl.Series, row: pl.Series) -> Int64:
-    """Positions of the events by user, then time, then row."""
-    keys = pl.DataFrame({"user": pl.Series(user_index), "timestamp": timestamp, "row": row})
-    return keys.select(pl.arg_sort_by("user", "timestamp", "row")).to_series().to_numpy().astype(np.int64)
 
 
 def _checked_weights(weights: Float32 | None, n_events: int) -> Float32:

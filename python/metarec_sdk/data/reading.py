@@ -83,9 +83,7 @@ def read_interactions(
     given = roles.given()
     if len(set(given.values())) < len(given):
         raise ArgumentError(f"each role needs a column of its own, got {given}")
-    lazy = scan(source, given.values())
-    extra = _extra_columns(column_names(lazy, source), given)
-    frame = collect(lazy.select(*given.values(), *extra), source)
+    frame, extra = _load(source, given)
     if frame.height == 0:
         raise DataError("the log is empty: it has columns but no rows")
 
@@ -116,6 +114,23 @@ def read_interactions(
     if roles.time is not None:
         warn_if_implausible(frame[roles.time], log["timestamp"], time_unit)
     return Interactions(log, has_time=roles.time is not None, reading=reading)
+
+
+def _load(source: object, given: dict[str, str]) -> tuple[pl.DataFrame, list[str]]:
+    """The source's columns, those with a role first, and the names of the others.
+
+    In CSV files only ids are read as text at first; where another column holds anything that isn't of its
+    dtype, all columns with a role are, so that the rows concerned can be named.
+    """
+    for text_columns in ([given["user"], given["item"]], [*given.values()]):
+        lazy = scan(source, text_columns)
+        extra = _extra_columns(column_names(lazy, source), given)
+        try:
+            return collect(lazy.select(*given.values(), *extra), source), extra
+        except DataError:
+            if not _is_delimited_text(source) or len(text_columns) == len(given):
+                raise
+    raise AssertionError("unreachable")
 
 
 def _extra_columns(names: list[str], given: dict[str, str]) -> list[str]:
@@ -161,8 +176,17 @@ def _ids(ids: pl.Series, name: str, invalid: InvalidRows, from_text: bool) -> pl
 def _integers_if_canonical(ids: pl.Series) -> pl.Series:
     """Text ids as integers where nothing is lost by it: "007" and "7" stay two ids."""
     integers = ids.cast(pl.Int64, strict=False)
-    same = integers.null_count() == ids.null_count() and integers.cast(pl.String).equals(ids)
-    return integers if same else ids
+    if integers.null_count() > ids.null_count():
+        return ids
+    # Any other way to write an integer is longer than the plain one, so equal lengths mean equal texts.
+    values = integers.drop_nulls().to_numpy()
+    plain = len(values) + int((values < 0).sum())
+    for power in range(1, 19):
+        longer = int(((values >= 10**power) | (values <= -(10**power))).sum())
+        if longer == 0:
+            break
+        plain += longer
+    return integers if plain == ids.str.len_bytes().sum() else ids
 
 
 def _times(frame: pl.DataFrame, column: str | None, unit: TimeUnit, invalid: InvalidRows) -> pl.Series:

@@ -86,23 +86,21 @@ def _from_float(times: pl.Series, invalid: InvalidRows) -> pl.Series:
 
 
 def _from_text(times: pl.Series, unit: TimeUnit, invalid: InvalidRows) -> pl.Series:
-    integers = times.cast(pl.Int64, strict=False)
+    """Whichever reading makes sense of most rows: integers, whole floats, ISO 8601."""
+    integers, floats = times.cast(pl.Int64, strict=False), times.cast(pl.Float64, strict=False)
     if integers.null_count() == times.null_count():
         return _from_integers(integers, unit, invalid)
-    parsed = pl.Series(times.name, [None], pl.Datetime("us")).clear()
     try:
-        parsed = times.str.to_datetime(time_unit="us", time_zone="UTC", strict=False, ambiguous="earliest")
-    except pl.exceptions.PolarsError:
-        parsed = pl.repeat(None, len(times), dtype=pl.Datetime("us"), eager=True)
-    if parsed.null_count() > integers.null_count():
-        floats = times.cast(pl.Float64, strict=False)
-        if floats.null_count() == times.null_count():
-            return _from_integers(_from_float(floats, invalid), unit, invalid)
-        _note_unparsed(times, integers, f"isn't a whole number of {unit}", invalid)
-        return _from_integers(integers, unit, invalid)
-    result = parsed.cast(pl.Int64)
-    _note_unparsed(times, result, "isn't an ISO 8601 time such as 2024-05-01T12:30:00", invalid)
-    return result.rename(times.name)
+        parsed = times.str.to_datetime(time_unit="us", time_zone="UTC", strict=False).cast(pl.Int64)
+    except pl.exceptions.PolarsError:  # no row looks like a date
+        parsed = integers.clear(len(times))
+    if parsed.null_count() < floats.null_count():
+        _note_unparsed(times, parsed, "isn't an ISO 8601 time such as 2024-05-01T12:30:00", invalid)
+        return parsed
+    _note_unparsed(times, floats, f"isn't a whole number of {unit}", invalid)
+    # Only where there is a point: an integer of nanoseconds wouldn't survive the float.
+    whole = _from_float(floats.set(integers.is_not_null(), None), invalid)
+    return _from_integers(integers.fill_null(whole), unit, invalid)
 
 
 def _note_unparsed(times: pl.Series, parsed: pl.Series, reason: str, invalid: InvalidRows) -> None:
@@ -138,10 +136,11 @@ def warn_if_implausible(times: pl.Series, microseconds: pl.Series, unit: TimeUni
     """Warn where most events would lie before 1990 or after 2100, with the dates under other units."""
     if len(microseconds) == 0 or microseconds.null_count():
         return
-    ordered = microseconds.sort()
-    middle = ordered[len(ordered) // 2]
+    sample = microseconds.gather_every(1 + len(microseconds) // 10_000).sort()
+    middle = sample[len(sample) // 2]
     if _PLAUSIBLE[0] <= middle < _PLAUSIBLE[1]:
         return
+    ordered = microseconds.sort()
     first, last = utc(ordered[0]), utc(ordered[-1])
     raw = times.cast(pl.Int64, strict=False).drop_nulls() if not times.dtype.is_temporal() else times.head(0)
     dates = dates_by_unit(raw)

@@ -32,7 +32,7 @@ class Vocabulary:
     def __init__(self, ids: pl.Series) -> None:
         """A vocabulary over unique, non-null ids (Int64 or String) in the order of their indices."""
         self._ids = id_series(ids)
-        if self._ids.n_unique() != len(self._ids):
+        if not (self._ids.is_unique().all()):
             twice = self._ids.filter(self._ids.is_duplicated())[0]
             raise DataError(f"ids of a vocabulary must be unique, {twice!r} is there more than once")
         self._index_of: dict[Any, int] | None = None
@@ -45,7 +45,7 @@ class Vocabulary:
         """A direct-address table where ids are dense enough: a lookup is then one gather."""
         values = self._ids.to_numpy()
         low, high = int(values.min()), int(values.max())
-        if high - low < 4 * len(values) + 65_536:
+        if _is_dense(low, high, len(values)):
             self._offset = low
             self._table = np.full(high - low + 1, UNKNOWN, np.int32)
             self._table[values - low] = np.arange(len(values), dtype=np.int32)
@@ -57,7 +57,7 @@ class Vocabulary:
         Raises:
             DataError: for null or mixed ids, or integers beyond int64.
         """
-        return cls(id_series(ids).unique().sort())
+        return cls(_distinct(id_series(ids)))
 
     @classmethod
     def from_frame(cls, frame: pl.DataFrame) -> Vocabulary:
@@ -125,9 +125,9 @@ class Vocabulary:
             return np.fromiter((index_of.get(value, UNKNOWN) for value in series), np.int32, len(series))
         if self._table is not None:
             values = series.to_numpy()
-            inside = (values >= self._offset) & (values < self._offset + len(self._table))
-            if inside.all():
+            if values.min() >= self._offset and values.max() < self._offset + len(self._table):
                 return np.asarray(self._table[values - self._offset])
+            inside = (values >= self._offset) & (values < self._offset + len(self._table))
             # Ids outside are pointed at a known one first: subtracting the offset could overflow.
             found = self._table[np.where(inside, values, self._offset) - self._offset]
             return np.where(inside, found, np.int32(UNKNOWN))
@@ -163,3 +163,20 @@ class Vocabulary:
         if self._index_of is None:
             self._index_of = {value: index for index, value in enumerate(self._ids.to_list())}
         return self._index_of
+
+
+def _is_dense(low: int, high: int, count: int) -> bool:
+    """Whether an array over all integers from low to high is worth its memory for so many of them."""
+    return high - low < 4 * count + 65_536
+
+
+def _distinct(ids: pl.Series) -> pl.Series:
+    """The distinct ids, sorted; strings by their bytes."""
+    if ids.dtype == pl.Int64 and len(ids):
+        values = ids.to_numpy()
+        low, high = int(values.min()), int(values.max())
+        if _is_dense(low, high, len(values)):
+            seen = np.zeros(high - low + 1, bool)
+            seen[values - low] = True
+            return pl.Series(ids.name, np.flatnonzero(seen) + low, pl.Int64)
+    return ids.unique().sort()

@@ -4,10 +4,14 @@
 
 pub mod error;
 pub mod finite;
+pub mod heads;
 pub mod isa;
+pub mod item_item;
 pub mod pool;
 pub mod ragged;
+pub mod solve;
 pub mod topk;
+pub mod transpose;
 
 pub use error::{Error, Result};
 pub use ragged::Ragged;

@@ -5,6 +5,9 @@ use pyo3::prelude::*;
 
 mod arrays;
 mod errors;
+mod heads;
+mod ials;
+mod item_item;
 mod ranking;
 
 /// The Rust core of metarec_sdk.
@@ -12,6 +15,12 @@ mod ranking;
 mod _core {
     use pyo3::prelude::*;
 
+    #[pymodule_export]
+    use crate::heads::{gram, natpar_query, natpar_state, symmetric_eigen};
+    #[pymodule_export]
+    use crate::ials::{FactorSolver, transpose};
+    #[pymodule_export]
+    use crate::item_item::{item_item_boosts, item_knn};
     #[pymodule_export]
     use crate::ranking::{ItemIndex, isa, threads};
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarec_sdk.data import Interactions, Vocabulary, encode, read_interactions
@@ -64,6 +64,7 @@ ids = st.one_of(
 )
 
 
+@settings(deadline=None, max_examples=40)
 @given(ids)
 def test_encode_decode_round_trip(values: list[int] | list[str]) -> None:
     vocabulary = Vocabulary.from_ids(values)
@@ -76,6 +77,7 @@ def test_encode_decode_round_trip(values: list[int] | list[str]) -> None:
     assert Vocabulary.from_frame(vocabulary.to_frame()) == vocabulary
 
 
+@settings(deadline=None, max_examples=40)
 @given(st.lists(st.integers(-300, 300)), st.lists(st.integers(-300, 300)))
 def test_extend_keeps_old_indices(old: list[int], new: list[int]) -> None:
     before = Vocabulary.from_ids(old)

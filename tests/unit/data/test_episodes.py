@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarec_sdk.data import episodes, first_visits
@@ -35,6 +35,7 @@ def test_k_of_each_row_and_no_support() -> None:
     assert as_lists(cut.query) == [[0, 1, 2], [5]]
 
 
+@settings(deadline=None, max_examples=40)
 @given(rows, st.integers(0, 4), st.integers(1, 4), st.sampled_from(["time", "random"]))
 def test_support_and_query_are_neighbours(data: list[list[int]], k: int, n_query: int, order: str) -> None:
     histories = Histories.from_lists(data)
@@ -56,6 +57,7 @@ def test_support_and_query_are_neighbours(data: list[list[int]], k: int, n_query
     assert (np.diff(times)[inside] >= 0).all()
 
 
+@settings(deadline=None, max_examples=40)
 @given(rows)
 def test_same_users_at_every_k(data: list[list[int]]) -> None:
     histories = Histories.from_lists(data)

@@ -1,0 +1,96 @@
+"""Item-item neighbours: a history's sparse boosts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from metarec_sdk import _core
+from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.heads.native_errors import native_errors
+from metarec_sdk.heads.parameters import number, restored, whole
+from metarec_sdk.types import (
+    Float32,
+    Histories,
+    Int32,
+    Int64,
+    Progress,
+    State,
+    TrainingLog,
+    no_progress,
+)
+
+Boosts = tuple[Int64, Int32, Float32]
+"""(offsets i64[b + 1], items i32[o] ascending in a row, values f32[o] > 0)."""
+
+
+class ItemKNN:
+    """Shrunk cosine between items, the best neighbours of each kept.
+
+    ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with both items (an
+    item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how
+    often j is among the ``window`` events after i and c_i the events of i, so that order matters. Weights of
+    events don't count here; those of a history do in `boosts`.
+    """
+
+    def __init__(
+        self, *, directed: bool = False, neighbours: int = 100, shrinkage: float = 10.0, window: int = 10
+    ) -> None:
+        self.directed = directed
+        self.neighbours = whole("neighbours", neighbours, 1, 100_000)
+        self.shrinkage = number("shrinkage", shrinkage, least=0.0)
+        self.window = whole("window", window, 1, 1_000_000)
+        self._table: Boosts | None = None
+
+    def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
+        """Count neighbours in the log. Nothing is random; ``rng`` is there for the protocol."""
+        histories = log.histories
+        progress(0, 1, "item neighbours")
+        with native_errors():
+            self._table = _core.item_knn(
+                histories.offsets,
+                histories.items,
+                log.n_items,
+                self.neighbours,
+                self.shrinkage,
+                self.window if self.directed else None,
+            )
+        progress(1, 1, "item neighbours")
+
+    def table(self) -> Boosts:
+        """K as CSR over the n items: row i holds the items that i speaks for."""
+        if self._table is None:
+            raise NotFittedError("ItemKNN isn't fitted; call fit(log, rng) or restore(state) first")
+        return self._table
+
+    def boosts(self, histories: Histories, *, root: bool = False) -> Boosts:
+        """For each history ``Σ_j ω_j K_ji`` over its events j, merged by item.
+
+        ``root=True`` gives ``(K/ΣK)^½`` over each row instead: scores of short and long histories then have
+        the same scale. Raises `ArgumentError` for items outside the catalogue.
+        """
+        with native_errors():
+            return _core.item_item_boosts(
+                histories.offsets, histories.items, histories.weights, *self.table(), root=root
+            )
+
+    def state(self) -> State:
+        """``offsets`` i64[n + 1], ``items`` i32[o], ``values`` f32[o]."""
+        return dict(zip(("offsets", "items", "values"), self.table()))
+
+    def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
+        """Take back what `state` gave; raises `ArtefactError` for arrays that don't fit together."""
+        values = restored("ItemKNN", state, "values", (None,))
+        for name, kind in (("offsets", np.int64), ("items", np.int32)):
+            if name not in state or state[name].dtype != kind or state[name].ndim != 1:
+                raise ArtefactError(f"ItemKNN: {name} must be a vector of dtype {np.dtype(kind)}")
+        table = np.ascontiguousarray(state["offsets"]), np.ascontiguousarray(state["items"]), values
+        empty = np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
+        try:
+            _core.item_item_boosts(*empty, *table)
+        except ValueError as error:
+            raise ArtefactError(f"ItemKNN: {error}") from error
+        self._table = table

@@ -1,0 +1,3 @@
+//! Closed-form user heads.
+
+pub mod natpar;

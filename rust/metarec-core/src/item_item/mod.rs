@@ -1,0 +1,7 @@
+//! The item-item member: a sparse table of which items go together, and what a history adds up to in it.
+
+mod boosts;
+mod neighbours;
+
+pub use boosts::{Boosts, boosts};
+pub use neighbours::{Neighbours, Table, neighbours};

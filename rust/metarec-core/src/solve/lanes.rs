@@ -1,0 +1,214 @@
+//! Register-tiled kernels in portable Rust over arrays of fixed width, which LLVM turns into vector code.
+//!
+//! Every sum has one order (events or inner dimension ascending, one fused multiply-add each), so a tile, its
+//! remainder and every instruction set give the same bits.
+
+/// Columns of a tile; every padded width is a multiple of it.
+pub(super) const LANES: usize = 16;
+const ROWS: usize = 4;
+
+/// `width` rounded up to whole tiles.
+pub(super) const fn padded(width: usize) -> usize {
+    width.div_ceil(LANES) * LANES
+}
+
+/// Compile a function for AVX2 with FMA beside the portable build, and choose by what the machine has.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $kind),*) $(-> $ret)? {
+            #[inline(always)]
+            fn portable($($arg: $kind),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $kind),*) $(-> $ret)? {
+                    portable($($arg),*)
+                }
+                if $crate::isa::Isa::current().is_ok_and(|isa| isa.kind() == $crate::isa::Kind::Avx2) {
+                    // SAFETY: an `Isa` exists only where the machine has its instructions.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            portable($($arg),*)
+        }
+    };
+}
+pub(super) use vectorised;
+
+#[inline(always)]
+fn lanes(slice: &[f32], start: usize) -> &[f32; LANES] {
+    slice[start..].first_chunk().expect("widths are padded to whole tiles")
+}
+
+#[inline(always)]
+fn lanes_mut(slice: &mut [f32], start: usize) -> &mut [f32; LANES] {
+    slice[start..].first_chunk_mut().expect("widths are padded to whole tiles")
+}
+
+/// The tile at (`row`, `column`) of `Σ_t rows[t] rows[t]ᵀ`.
+#[inline(always)]
+fn outer_tile(rows: &[f32], width: usize, count: usize, row: usize, column: usize) -> [[f32; LANES]; ROWS] {
+    let mut tile = [[0.0; LANES]; ROWS];
+    for event in rows[..count * width].chunks_exact(width) {
+        let right = lanes(event, column);
+        let left: &[f32; ROWS] = event[row..].first_chunk().expect("rows of a tile");
+        for (sums, &a) in tile.iter_mut().zip(left) {
+            for (sum, &b) in sums.iter_mut().zip(right) {
+                *sum = a.mul_add(b, *sum);
+            }
+        }
+    }
+    tile
+}
+
+/// Add `Σ_t rows[t] rows[t]ᵀ` to the upper triangle of `matrix` (`width` × `width`, tiles on the diagonal whole).
+#[inline(always)]
+pub(super) fn add_outer_products(matrix: &mut [f32], width: usize, rows: &[f32], count: usize) {
+    for column in (0..width).step_by(LANES) {
+        for row in (0..column + LANES).step_by(ROWS) {
+            let tile = outer_tile(rows, width, count, row, column);
+            for (i, sums) in tile.iter().enumerate() {
+                let target = lanes_mut(matrix, (row + i) * width + column);
+                for (value, sum) in target.iter_mut().zip(sums) {
+                    *value += sum;
+                }
+            }
+        }
+    }
+}
+
+/// Subtract `Σ_{t < block} U[t] U[t]ᵀ` from the block row of `matrix` that starts at `block`.
+#[inline(always)]
+pub(super) fn subtract_finished_rows(matrix: &mut [f32], width: usize, block: usize) {
+    if block == 0 {
+        return;
+    }
+    let (finished, rest) = matrix.split_at_mut(block * width);
+    for column in (block..width).step_by(LANES) {
+        for row in (block..block + LANES).step_by(ROWS) {
+            let tile = outer_tile(finished, width, block, row, column);
+            for (i, sums) in tile.iter().enumerate() {
+                let target = lanes_mut(rest, (row - block + i) * width + column);
+                for (value, sum) in target.iter_mut().zip(sums) {
+                    *value -= sum;
+                }
+            }
+        }
+    }
+}
+
+/// `target += factor · source`, both of padded length.
+#[inline(always)]
+pub(super) fn add_scaled(target: &mut [f32], factor: f32, source: &[f32]) {
+    for (target, source) in target.chunks_exact_mut(LANES).zip(source.chunks_exact(LANES)) {
+        for (value, &step) in target.iter_mut().zip(source) {
+            *value = factor.mul_add(step, *value);
+        }
+    }
+}
+
+/// Inner product of two vectors of padded length: one chain a lane, then a fixed tree.
+#[inline(always)]
+pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
+    let mut sums = [0.0f32; LANES];
+    for (left, right) in left.chunks_exact(LANES).zip(right.chunks_exact(LANES)) {
+        for ((sum, &a), &b) in sums.iter_mut().zip(left).zip(right) {
+            *sum = a.mul_add(b, *sum);
+        }
+    }
+    let mut half = LANES / 2;
+    while half > 0 {
+        for lane in 0..half {
+            sums[lane] += sums[lane + half];
+        }
+        half /= 2;
+    }
+    sums[0]
+}
+
+/// One tile of `COUNT` rows of [`multiply_rows`].
+#[inline(always)]
+fn product_tile<const COUNT: usize>(
+    rows: &[f32],
+    depth: usize,
+    matrix: &[f32],
+    width: usize,
+    column: usize,
+) -> [[f32; LANES]; COUNT] {
+    let mut tile = [[0.0; LANES]; COUNT];
+    for (inner, right) in matrix[..depth * width].chunks_exact(width).enumerate() {
+        let right = lanes(right, column);
+        for (i, sums) in tile.iter_mut().enumerate() {
+            let a = rows[i * depth + inner];
+            for (sum, &b) in sums.iter_mut().zip(right) {
+                *sum = a.mul_add(b, *sum);
+            }
+        }
+    }
+    tile
+}
+
+vectorised! {
+    /// `out = rows · matrix` for rows of length `depth` and a `depth` × `width` matrix; `width` is padded.
+    pub(super) fn multiply_rows(out: &mut [f32], rows: &[f32], depth: usize, matrix: &[f32], width: usize) {
+        let count = out.len() / width;
+        let whole = count - count % ROWS;
+        for column in (0..width).step_by(LANES) {
+            for row in (0..whole).step_by(ROWS) {
+                let tile = product_tile::<ROWS>(&rows[row * depth..], depth, matrix, width, column);
+                for (i, sums) in tile.iter().enumerate() {
+                    *lanes_mut(out, (row + i) * width + column) = *sums;
+                }
+            }
+            for row in whole..count {
+                let tile = product_tile::<1>(&rows[row * depth..], depth, matrix, width, column);
+                *lanes_mut(out, row * width + column) = tile[0];
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbers(count: usize) -> Vec<f32> {
+        (0..count).map(|i| ((i * 37 + 11) % 101) as f32 / 50.0 - 1.0).collect()
+    }
+
+    #[test]
+    fn outer_products_match_a_plain_loop() {
+        let (width, count) = (32, 7);
+        let rows = numbers(width * count);
+        let mut matrix = vec![0.0; width * width];
+        add_outer_products(&mut matrix, width, &rows, count);
+        for i in 0..width {
+            for j in i..width {
+                let want: f64 =
+                    (0..count).map(|t| f64::from(rows[t * width + i]) * f64::from(rows[t * width + j])).sum();
+                assert!((f64::from(matrix[i * width + j]) - want).abs() < 1e-5);
+            }
+        }
+    }
+
+    #[test]
+    fn a_row_is_the_same_alone_and_in_a_tile() {
+        let (depth, width) = (5, 16);
+        let (rows, matrix) = (numbers(depth * 7), numbers(depth * width));
+        let mut together = vec![0.0; 7 * width];
+        multiply_rows(&mut together, &rows, depth, &matrix, width);
+        for (row, expected) in together.chunks(width).enumerate() {
+            let mut alone = vec![0.0; width];
+            multiply_rows(&mut alone, &rows[row * depth..(row + 1) * depth], depth, &matrix, width);
+            assert_eq!(alone, expected);
+        }
+    }
+
+    #[test]
+    fn dot_matches_a_plain_loop() {
+        let (left, right) = (numbers(48), numbers(96));
+        let want: f64 = left.iter().zip(&right[48..]).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum();
+        assert!((f64::from(dot(&left, &right[48..])) - want).abs() < 1e-5);
+    }
+}
