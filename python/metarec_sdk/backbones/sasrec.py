@@ -49,7 +49,7 @@ class SASRec:
         negatives: sampled negatives a step; ``None`` is all items, or 4,096 above 50,000 items.
         short_share: least share of the loss on queries after at most 10 events, in 0 … 1.
         holdout: what early stopping is judged on: ``"users"`` leaves a tenth of the users (at most 512) out
-            of training and predicts what they took after 0, 1, 3, 5, 10, 20 and all but one events;
+            of training and predicts what they took after 0, 1, 3, 5, 10, 20 and up to six later counts;
             ``"events"`` leaves out only their last event; ``"none"`` trains for all epochs. Under ten users
             with two events nobody is held out.
         init: safetensors file of pretrained arrays named as in `state`. Every array whose name is known is

@@ -249,6 +249,14 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     assert held_out.ndcg(stopped._model, 8) == max(record.validation)
 
 
+def test_divergence_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metarec_sdk.backbones import training
+
+    monkeypatch.setattr(training, "catalogue_cross_entropy", lambda h, *_, **__: h.sum() * float("nan"))
+    with pytest.raises(ArgumentError, match="diverged in epoch 1"):
+        _fitted(dropout=0.0)
+
+
 @pytest.mark.parametrize(("mode", "judged"), [("users", True), ("events", True), ("none", False)])
 def test_holdout_modes(mode: str, judged: bool) -> None:
     record = _fitted(holdout=mode).record
