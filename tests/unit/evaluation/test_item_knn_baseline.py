@@ -48,6 +48,16 @@ def test_directed_follows_the_order() -> None:
     assert row(lists, 1)[0] == [1, 2, 0, 4, 5]
 
 
+def test_only_the_last_events_speak_but_all_are_left_out() -> None:
+    settings = {"neighbours": 10, "shrinkage": 0.0}
+    whole, recent = ItemNeighbours(**settings), ItemNeighbours(**settings, last=1)
+    for baseline in (whole, recent):
+        baseline.fit(LOG, RNG)
+    long, short = Histories.from_lists([[0, 3]]), Histories.from_lists([[3]])
+    assert row(recent.rank(long, 1)) == row(whole.rank(short, 1))
+    assert 0 not in row(recent.rank(long, 6))[0]
+
+
 @pytest.mark.parametrize("directed", [False, True])
 def test_without_support_popularity_orders(directed: bool) -> None:
     baseline = ItemNeighbours(neighbours=10, shrinkage=0.0, directed=directed)
