@@ -7,6 +7,7 @@ import sys
 import threading
 import time
 from pathlib import Path
+from random import Random
 
 import apsw
 import polars as pl
@@ -15,6 +16,9 @@ import pytest
 from metarec_sdk.errors import ArgumentError, ArtefactError, ConflictError, DataError, StorageError
 from metarec_sdk.feedback import Event, EventLog, SQLiteEventLog
 from metarec_sdk.feedback import sqlite_connection as connections
+
+# Python 3.12 warns of a fork with threads; the children here don't use what isn't safe after one.
+FORK = "ignore:.*multi-threaded.*:DeprecationWarning"
 
 
 @pytest.fixture
@@ -177,6 +181,7 @@ def test_waiting_appends_share_a_commit_and_fail_alone(log):
         assert (outcome == [1]) if number % 2 == stored else isinstance(outcome, DataError)
 
 
+@pytest.mark.filterwarnings(FORK)
 def test_a_forked_child_appends_and_the_parent_goes_on(log):
     log.append([Event("parent", "i")])
     log.read()
@@ -195,6 +200,7 @@ def _append_in_child(log):
         log.append([Event("child", f"i{number}")])
 
 
+@pytest.mark.filterwarnings(FORK)
 def test_a_fork_holds_no_descriptor_of_the_log(log, path):
     log.append([Event("u", "i")])
     reader, writer = os.pipe()
@@ -247,19 +253,38 @@ def test_a_closed_log_says_so(path):
             use()
 
 
+SECRET = "Zaphod-Beeblebrox-42"
+
+
+def fill(log):
+    """Events of SECRET among others'; the texts that an erasure has to make disappear.
+
+    Random event ids split the pages of the index, which leaves copies in unused space: with this seed,
+    zeroing the deleted rows isn't enough.
+    """
+    random, users, event_ids = Random(1), [], []
+    for number in range(800):
+        users.append(SECRET if random.random() < 0.3 else f"u{number % 9}")
+        event_ids.append(f"{random.random()}")
+    for start in range(0, 800, 20):
+        rows = zip(users[start : start + 20], event_ids[start : start + 20])
+        log.append([Event(user, "i", event_id=event_id, timestamp=1) for user, event_id in rows])
+    return [SECRET, *(event_id for user, event_id in zip(users, event_ids) if user == SECRET)]
+
+
+def found(traces, folder):
+    raw = b"".join(file.read_bytes() for file in folder.iterdir())
+    return [trace for trace in traces if trace.encode() in raw]
+
+
 def test_erasing_leaves_no_byte(log, path):
-    secret = "Zaphod-Beeblebrox-42"
-    log.append([Event(f"user{number}", f"item{number}") for number in range(2000)])
-    log.append([Event(secret, f"item{number}", request_id=f"for {secret}") for number in range(500)])
-    log.append([Event(f"user{number}", f"item{number}") for number in range(2000)])
-    kept = log.read().filter(pl.col("user_id") != secret)
-    files = [path, path.with_name(f"{path.name}-wal")]
-    assert any(secret.encode() in file.read_bytes() for file in files)  # the scan can find it
-    assert log.erase_user(secret) == 500
-    for file in path.parent.iterdir():
-        assert secret.encode() not in file.read_bytes(), file
+    traces = fill(log)
+    kept = log.read().filter(pl.col("user_id") != SECRET)
+    assert found(traces, path.parent) == traces  # the scan can find them
+    assert log.erase_user(SECRET) == len(traces) - 1
+    assert found(traces, path.parent) == []
     assert log.read().equals(kept)
-    assert log.erase_user(secret) == 0
+    assert log.erase_user(SECRET) == 0
     log.verify()
 
 
@@ -271,9 +296,8 @@ def test_numbers_are_not_used_again_after_an_erasure(log):
 
 
 def test_an_interrupted_erasure_is_finished_at_the_next_open(path, monkeypatch):
-    secret = b"Zaphod-Beeblebrox-42"
     log = SQLiteEventLog(path)
-    log.append([Event(secret.decode(), f"i{number}") for number in range(300)])
+    traces = fill(log)
 
     def killed(connection):
         raise KeyboardInterrupt
@@ -281,11 +305,12 @@ def test_an_interrupted_erasure_is_finished_at_the_next_open(path, monkeypatch):
     with monkeypatch.context() as patch:
         patch.setattr("metarec_sdk.feedback.sqlite_log.scrub", killed)
         with pytest.raises(KeyboardInterrupt):
-            log.erase_user(secret.decode())
-    assert log.read().height == 0
+            log.erase_user(SECRET)
+    assert log.read(user=SECRET).height == 0
     log.close()
+    assert found(traces, path.parent)  # else this test proves nothing
     SQLiteEventLog(path).close()
-    assert all(secret not in file.read_bytes() for file in path.parent.iterdir())
+    assert found(traces, path.parent) == []
 
 
 def test_erasing_waits_for_readers_and_can_be_repeated(path):
