@@ -69,8 +69,8 @@ class CaseBoard:
     def is_baseline(self, method: MethodScores) -> bool:
         """Whether the recommender's lift is counted against a method.
 
-        The backbone is a baseline like the others, but not at k = 0: there the members of a stack answer as the
-        stack does, with its own choice of a start, and a lift over that would say nothing.
+        The backbone is a baseline like the others, but not at k = 0: there the members of a stack answer as
+        the stack does, with its own choice of a start, and a lift over that would say nothing.
         """
         return method.kind == "baseline" or (method.method == BACKBONE and self.key[2] != 0)
 
