@@ -100,7 +100,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, default=Path(os.environ.get("METAREC_DATA", "../shared/data")))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
-    parser.add_argument("--epochs", type=int, default=24)
+    parser.add_argument("--epochs", type=int, default=16)
     parser.add_argument("--config", type=json.loads, default={}, help="JSON of SASRec arguments to change")
     parser.add_argument("--results", type=Path, default=RESULTS)
     arguments = parser.parse_args()

@@ -5,6 +5,8 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
+__all__ = ["ItemIndex", "__version__", "isa", "threads"]
+
 __version__: str
 
 def isa() -> str: ...

@@ -62,31 +62,60 @@ def fit_gates(
     start: torch.Tensor,
     *,
     rows: torch.Tensor | None = None,
-    steps: int = 6,
+    steps: int = 12,
     seed: int = 0,
 ) -> torch.Tensor:
-    """f[N_BINS, 3], the gates of least loss over the given rows; a bin without data keeps its start."""
+    """f[N_BINS, 3], the gates of least loss over the given rows; a bin without data keeps its start.
+
+    Newton's method with a damping of each bin's own (Levenberg 1944): a step that raises the loss of its bin
+    is taken back and the damping grows.
+    """
     rows = torch.arange(len(episodes)) if rows is None else rows
-    gates = start.clone()
-    with torch.no_grad():
-        for _ in range(steps):
-            gradient = _RIDGE * (gates - start)
-            hessian = _RIDGE * torch.eye(3, dtype=gates.dtype).repeat(N_BINS, 1, 1)
-            generator = torch.Generator().manual_seed(seed)
-            for block in rows.split(_BLOCK):
-                batch = episodes.take(block)
-                chosen = candidates(batch, popularity.shape[1], generator)
-                scores = scorer(block, batch, chosen)
-                first, second = _derivatives(scores, popularity, gates, batch, chosen)
-                gradient.index_add_(0, batch.bins, first)
-                hessian.index_add_(0, batch.bins, second)
-            step = torch.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-            # Newton's step can overshoot far from the optimum; gates live within a few units of their start.
-            limit = 2.0 * (start.abs() + 0.5)
-            gates = gates - step.clamp(-limit, limit)
-            if step.abs().max() < 1e-3:
-                break
+    gates, tried = start.clone(), start.clone()
+    best = torch.full((N_BINS,), torch.inf, dtype=start.dtype)
+    damping = torch.full((N_BINS,), 1e-3, dtype=start.dtype)
+    gradient = torch.zeros_like(start)
+    hessian = torch.zeros(N_BINS, 3, 3, dtype=start.dtype)
+    eye = torch.eye(3, dtype=start.dtype)
+    for _ in range(steps):
+        loss, first, second = _totals(scorer, episodes, popularity, tried, start, rows, seed)
+        better = loss < best
+        settled = better & (best - loss < 1e-4 * loss.abs() + 1e-6)
+        gates = torch.where(better[:, None], tried, gates)
+        gradient = torch.where(better[:, None], first, gradient)
+        hessian = torch.where(better[:, None, None], second, hessian)
+        best = torch.where(better, loss, best)
+        damping = torch.where(better, damping * 0.2, damping * 10)
+        if (settled | (damping > 1e4)).all():
+            break
+        scale = hessian.diagonal(dim1=1, dim2=2)[:, :, None] * eye
+        step = torch.linalg.solve(hessian + damping[:, None, None] * scale, gradient[:, :, None])
+        tried = gates - step[:, :, 0]
     return gates
+
+
+def _totals(
+    scorer: Scorer,
+    episodes: EpisodeTensors,
+    popularity: torch.Tensor,
+    gates: torch.Tensor,
+    start: torch.Tensor,
+    rows: torch.Tensor,
+    seed: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss f[N_BINS], gradient f[N_BINS, 3] and Hessian f[N_BINS, 3, 3] of each bin, ridge included."""
+    loss = 0.5 * _RIDGE * (gates - start).square().sum(1)
+    gradient = _RIDGE * (gates - start)
+    hessian = _RIDGE * torch.eye(3, dtype=gates.dtype).repeat(N_BINS, 1, 1)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in torch.split(rows, _BLOCK):
+            batch = episodes.take(block)
+            chosen = candidates(batch, popularity.shape[1], generator)
+            parts = _derivatives(scorer(block, batch, chosen), popularity, gates, batch, chosen)
+            for total, part in zip((loss, gradient, hessian), parts):
+                total.index_add_(0, batch.bins, part)
+    return loss, gradient, hessian
 
 
 def _derivatives(
@@ -95,24 +124,37 @@ def _derivatives(
     gates: torch.Tensor,
     batch: EpisodeTensors,
     chosen: Candidates,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per episode: gradient f[b, 3] and Hessian f[b, 3, 3] of its loss in its gates."""
-    columns = chosen.columns(popularity)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Per episode: its loss f[b], and the gradient f[b, 3] and Hessian f[b, 3, 3] of that in its gates."""
     logits = gated(scores, popularity, gates, batch.bins, chosen)
+    target_logit = logits.gather(1, chosen.query)
     if chosen.log_weights is not None:
         logits += chosen.log_weights
     logits[chosen.masked] = -torch.inf
-    probability = torch.softmax(logits, 1)  # [b, c]
-    features = (scores, columns[:1].expand_as(scores), columns[1:][batch.bins])
-    mean = torch.stack([(probability * feature).sum(1) for feature in features], 1)  # [b, 3]
-    target = torch.stack([feature.gather(1, chosen.query) for feature in features], 2)  # [b, q, 3]
-    moment = torch.stack(
-        [torch.stack([(probability * one * two).sum(1) for two in features], 1) for one in features], 1
-    )
+    total = torch.logsumexp(logits, 1, keepdim=True)  # [b, 1]
+    probability = logits.sub_(total).exp_()  # [b, c]
     weights = batch.query_weights
+    loss = (weights * (total - target_logit)).sum(1)
+
+    # Popularity is shared by all rows (or all of a bin), so its moments are products with a few columns.
+    columns = chosen.columns(popularity)
+    overall, by_bin = columns[0], columns[1:]
+    own = torch.arange(len(batch)), batch.bins
+    weighted = probability * scores
+    s, o = weighted.sum(1), probability @ overall
+    t = (probability @ by_bin.T)[own]
+    ss, so, st = (weighted * scores).sum(1), weighted @ overall, (weighted @ by_bin.T)[own]
+    oo = probability @ overall.square()
+    ot, tt = (probability @ (overall * by_bin).T)[own], (probability @ by_bin.square().T)[own]
+    mean = torch.stack([s, o, t], 1)  # [b, 3]
+    moment = torch.stack([ss, so, st, so, oo, ot, st, ot, tt], 1).reshape(-1, 3, 3)
+
+    target = torch.stack(
+        [scores.gather(1, chosen.query), overall[chosen.query], by_bin[batch.bins[:, None], chosen.query]], 2
+    )  # [b, q, 3]
     gradient = (weights[:, :, None] * (mean[:, None] - target)).sum(1)
     hessian = weights.sum(1)[:, None, None] * (moment - mean[:, :, None] * mean[:, None])
-    return gradient, hessian
+    return loss, gradient, hessian
 
 
 def calibrated_losses(
@@ -145,7 +187,7 @@ def mean_losses(
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.zeros(0, dtype=gates.dtype)]
     with torch.no_grad():
-        for block in rows.split(_BLOCK):
+        for block in torch.split(rows, _BLOCK):
             batch = episodes.take(block)
             chosen = candidates(batch, popularity.shape[1], generator)
             logits = gated(scorer(block, batch, chosen), popularity, gates, batch.bins, chosen)

@@ -36,9 +36,9 @@ class Learned:
 
 
 def starting_point(problem: AdapterProblem, rank: int) -> Learned:
-    """Orthonormal A spanning the directions in which the tasks' gradients lie (as LoRA-GA, Wang et al., NeurIPS
-    2024, does for one task), B = 0, and the scale of a step.
+    """Orthonormal A spanning the directions in which the tasks' gradients lie, B = 0, and a step's scale.
 
+    LoRA-GA (Wang et al., NeurIPS 2024) does so for one task.
     With G_c = Σ_u π_uc g_u x_uᵀ the rows of A are the leading eigenvectors of Σ_c G_cᵀG_c / n_c.
     """
     rows = problem.one_per_user()
@@ -188,8 +188,7 @@ def _all_members_kept(problem: AdapterProblem, learned: Learned, sites: list[str
     orphans = (1 - dense.sum(1)).abs().max() > 1e-6
     inhabited = (dense.sum(0) > 0)[:, None]
     return {
-        site: ((learned.evidence[site].kept | ~inhabited).all(0) & ~orphans).to(dense.dtype)
-        for site in sites
+        site: ((learned.evidence[site].kept | ~inhabited).all(0) & ~orphans).to(dense.dtype) for site in sites
     }
 
 

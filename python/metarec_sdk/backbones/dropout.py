@@ -26,8 +26,8 @@ class Dropout:
         draws = torch.empty(-(-x.numel() // 8), dtype=torch.int64, device=x.device)
         draws.random_(-(2**63), None, generator=self._generator)
         noise = draws.view(torch.uint8)[: x.numel()].view(x.shape)
-        kept = noise >= self._threshold
-        return x * kept * (_LEVELS / (_LEVELS - self._threshold))
+        kept = (noise >= self._threshold).to(x.dtype)
+        return x * kept.mul_(_LEVELS / (_LEVELS - self._threshold))
 
 
 def keep_all(x: Tensor) -> Tensor:

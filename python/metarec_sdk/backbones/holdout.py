@@ -15,7 +15,9 @@ from metarec_sdk.types import Bool, Histories, Int64
 HOLDOUT_SHARE = 0.1
 HOLDOUT_LIMIT = 512
 SHORT_CUTS = (0, 1, 3, 5, 10, 20)
-"""Events after which a held-out user is judged, besides all but one: short histories have to work too."""
+"""Events after which a held-out user is judged …"""
+LONG_CUTS = 6
+"""… and at so many places from there on, evenly spaced up to the last event: both lengths must work."""
 _ROWS = 128
 
 HoldoutMode = Literal["users", "events", "none"]
@@ -57,25 +59,34 @@ def hold_out(histories: Histories, mode: HoldoutMode, rng: np.random.Generator) 
     """(what to train on, what to judge on).
 
     At most `HOLDOUT_SHARE` of the users, and `HOLDOUT_LIMIT` of them, among those with two events or more.
-    ``"users"`` keeps all their events from training and judges after 0, 1, 3, 5, 10, 20 and all but one;
-    ``"events"`` keeps only their last event from training and judges on it; ``"none"`` holds out nobody.
+    ``"users"`` keeps all their events from training and judges after 0, 1, 3, 5, 10 and 20 events and in up
+    to six later places; ``"events"`` keeps only their last event from training and judges on it; ``"none"``
+    holds out nobody.
     """
     eligible = np.flatnonzero(histories.lengths >= 2)
     size = 0 if mode == "none" else min(int(HOLDOUT_SHARE * len(eligible)), HOLDOUT_LIMIT)
     chosen = np.sort(rng.choice(eligible, size, replace=False)) if size else eligible[:0]
     held = histories.take(chosen)
-    cuts = np.repeat(held.lengths[:, None] - 1, 1 + len(SHORT_CUTS), axis=1)  # [u, cuts]
-    cuts[:, 1:] = np.where(np.array(SHORT_CUTS) < cuts[:, :1], SHORT_CUTS, -1)
-    if mode != "users":
-        cuts = cuts[:, :1]
-        lengths = histories.lengths.copy()
-        lengths[chosen] -= 1
-        training = histories.first(lengths)
-    else:
+    if mode == "users":
         kept: Bool = np.ones(len(histories), np.bool_)
         kept[chosen] = False
-        training = histories.take(kept)
+        training, cuts = histories.take(kept), _cuts(held.lengths)
+    else:
+        lengths = histories.lengths.copy()
+        lengths[chosen] -= 1
+        training, cuts = histories.first(lengths), held.lengths[:, None] - 1
     user, column = np.nonzero(cuts >= 0)
     cut = cuts[user, column]
     targets = held.items[held.offsets[user] + cut].astype(np.int64)
     return training, Holdout(held.take(user).first(cut), targets)
+
+
+def _cuts(lengths: Int64) -> Int64:
+    """i64[u, cuts], events before the target; -1 fills up rows of short histories."""
+    last = lengths[:, None] - 1
+    short = np.where(np.array(SHORT_CUTS) < last, SHORT_CUTS, -1)
+    spread = np.arange(1, LONG_CUTS + 1) / LONG_CUTS
+    begin = np.minimum(SHORT_CUTS[-1], last - 1)
+    long = begin + np.ceil(spread * (last - begin)).astype(np.int64)  # ends at `last`
+    long[:, 1:][long[:, 1:] == long[:, :-1]] = -1
+    return np.concatenate([short, long], axis=1)

@@ -49,7 +49,7 @@ class SASRec:
         negatives: sampled negatives a step; ``None`` is all items, or 4,096 above 50,000 items.
         short_share: least share of the loss on queries after at most 10 events, in 0 … 1.
         holdout: what early stopping is judged on: ``"users"`` leaves a tenth of the users (at most 512) out
-            of training and predicts what they took after 0, 1, 3, 5, 10, 20 and all but one events;
+            of training and predicts what they took after 0, 1, 3, 5, 10, 20 and up to six later counts;
             ``"events"`` leaves out only their last event; ``"none"`` trains for all epochs. Under ten users
             with two events nobody is held out.
         init: safetensors file of pretrained arrays named as in `state`. Every array whose name is known is
@@ -67,7 +67,7 @@ class SASRec:
         feedforward: int | None = None,
         history_limit: int = 50,
         dropout: float = 0.2,
-        epochs: int = 20,
+        epochs: int = 12,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         patience: int = 4,
@@ -215,16 +215,9 @@ class SASRec:
         self._model = model.to(self._torch_device()).requires_grad_(False)
 
     def _build(self, n_items: int) -> SASRecModel:
-        import torch
-
         from metarec_sdk.backbones.sasrec_model import SASRecModel
 
-        # On the meta device torch's layers don't draw first weights of their own, from the global seed.
-        with torch.device("meta"):
-            model = SASRecModel(
-                n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit
-            )
-        return model.to_empty(device="cpu")
+        return SASRecModel(n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit)
 
     def _initialise(self, model: SASRecModel, rng: np.random.Generator) -> None:
         import torch

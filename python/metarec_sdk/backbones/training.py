@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from metarec_sdk.backbones.adam import Adam
 from metarec_sdk.backbones.cross_entropy import catalogue_cross_entropy
 from metarec_sdk.backbones.dropout import Dropout
 from metarec_sdk.backbones.holdout import HoldoutMode, hold_out
@@ -23,7 +24,8 @@ _PROGRESS_SECONDS = 0.5
 _PROGRESS_STEPS = 1000
 """Steps of the progress bar in an epoch."""
 _GRADIENT_LIMIT = 5.0
-"""Gradients of a larger norm are scaled down to it: one bad batch can't undo a fit."""
+_LEAST_MASS = 1e-12
+"""Below every sum of event weights that counts: the divisor where no event of a batch does."""
 _FINAL_RATE = 0.02
 """Share of the learning rate that the cosine schedule ends at."""
 
@@ -67,7 +69,7 @@ class Trainer:
         self._plan = plan
         self._rng = rng
         self._device = model.items.device
-        self._optimizer = torch.optim.Adam(model.parameters(), lr=plan.learning_rate, betas=(0.9, 0.98))
+        self._optimizer = Adam(model.parameters(), gradient_limit=_GRADIENT_LIMIT)
         generator = torch.Generator(self._device).manual_seed(int(rng.integers(2**63)))
         self._drop = Dropout(plan.dropout, generator)
 
@@ -90,6 +92,11 @@ class Trainer:
         for epoch in range(plan.epochs):
             begin = time.monotonic()
             record.losses.append(self._epoch(sampler, epoch, progress))
+            if not math.isfinite(record.losses[-1]):
+                raise ArgumentError(
+                    f"training diverged in epoch {epoch + 1}: the loss isn't finite; use a learning_rate "
+                    f"below {plan.learning_rate}"
+                )
             record.seconds.append(time.monotonic() - begin)
             message = f"epoch {epoch + 1}/{plan.epochs}, loss {record.losses[-1]:.3f}"
             if len(held_out):
@@ -113,27 +120,24 @@ class Trainer:
         last_report = time.monotonic()
         for step, batch in enumerate(sampler.epoch(self._rng)):
             done = min(step / batches, 1.0)
-            self._set_rate(epoch + done)
             batch_mass = float(batch.weights.sum(dtype=np.float64))
             if batch_mass > 0:
-                loss += self._step(batch) * batch_mass
+                loss += self._step(batch, self._rate(epoch + done)) * batch_mass
                 mass += batch_mass
             if time.monotonic() - last_report > _PROGRESS_SECONDS:
                 last_report = time.monotonic()
                 steps = int((epoch + done) * _PROGRESS_STEPS)
-                progress(
-                    steps, self._plan.epochs * _PROGRESS_STEPS, f"epoch {epoch + 1}, loss {loss / mass:.3f}"
-                )
-        return loss / mass if mass > 0 else math.nan
+                message = f"epoch {epoch + 1}, loss {loss / max(mass, _LEAST_MASS):.3f}"
+                progress(steps, self._plan.epochs * _PROGRESS_STEPS, message)
+        return loss / max(mass, _LEAST_MASS)
 
-    def _set_rate(self, epoch: float) -> None:
+    def _rate(self, epoch: float) -> float:
         """Linear warm-up over half an epoch, then a cosine down to `_FINAL_RATE` at the last epoch."""
         warm = min(1.0, (epoch + 0.01) / 0.5)
         fall = 0.5 * (1 + math.cos(math.pi * min(epoch / self._plan.epochs, 1.0)))
-        for group in self._optimizer.param_groups:
-            group["lr"] = self._plan.learning_rate * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * fall)
+        return self._plan.learning_rate * warm * (_FINAL_RATE + (1 - _FINAL_RATE) * fall)
 
-    def _step(self, batch: Batch) -> float:
+    def _step(self, batch: Batch, rate: float) -> float:
         model, device = self._model, self._device
         low_precision = torch.bfloat16 if self._plan.low_precision else None
         inputs, targets, weights = (
@@ -151,10 +155,8 @@ class Trainer:
             negatives=self._negatives(),
             low_precision=low_precision,
         )
-        self._optimizer.zero_grad(set_to_none=True)
         loss.backward()  # type: ignore[no-untyped-call]
-        torch.nn.utils.clip_grad_norm_(model.parameters(), _GRADIENT_LIMIT)
-        self._optimizer.step()
+        self._optimizer.step(rate)
         return float(loss.detach())
 
     def _negatives(self) -> Tensor | None:

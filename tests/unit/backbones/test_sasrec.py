@@ -113,7 +113,7 @@ def test_later_items_never_change_earlier_outputs(trained: SASRec) -> None:
     changed = torch.tensor([[1, 2, 3, 9, 10, 11]])
     with torch.no_grad():
         before, after = model(rows)[0], model(changed)[0]
-    torch.testing.assert_close(before[:4], after[:4], rtol=0, atol=0)
+    assert torch.equal(before[:4], after[:4])
     assert (before[4:] - after[4:]).abs().amax(1).min() > 1e-4
 
 
@@ -247,6 +247,14 @@ def test_early_stopping_restores_the_best_epoch() -> None:
     _, held_out = hold_out(log.histories, "users", rng)
     assert stopped._model is not None
     assert held_out.ndcg(stopped._model, 8) == max(record.validation)
+
+
+def test_divergence_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    from metarec_sdk.backbones import training
+
+    monkeypatch.setattr(training, "catalogue_cross_entropy", lambda h, *_, **__: h.sum() * float("nan"))
+    with pytest.raises(ArgumentError, match="diverged in epoch 1"):
+        _fitted(dropout=0.0)
 
 
 @pytest.mark.parametrize(("mode", "judged"), [("users", True), ("events", True), ("none", False)])

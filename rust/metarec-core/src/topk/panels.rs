@@ -8,6 +8,13 @@ pub const LANES: usize = 16;
 #[repr(C, align(64))]
 pub struct Lanes(pub [f32; LANES]);
 
+impl Lanes {
+    /// Bit `l` says that lane `l` exceeds the floor.
+    pub fn above(&self, floor: f32) -> u16 {
+        self.0.iter().rev().fold(0, |bits, &value| bits << 1 | u16::from(value > floor))
+    }
+}
+
 /// Items packed [`LANES`] to a panel, dimension after dimension, so that a vector register holds one dimension
 /// of several items. A score is then one chain of fused multiply-adds in its own lane, whose order doesn't
 /// depend on register width, batch or threads.

@@ -1,6 +1,6 @@
 //! One pass over a stretch of panels for a group of users: score, compare with the floors, keep what exceeds.
 
-use super::kernel::{Block, Kernels, PAIRS, USERS};
+use super::kernel::{Block, Kernels, Scores, USERS};
 use super::panels::{LANES, Lanes, Panels};
 use super::request::Request;
 use super::user::User;
@@ -39,7 +39,7 @@ impl Scan<'_> {
         let step = Kernels::panels_for(widest);
         // A partly filled last panel is scored alone where its task bias has to be filled up.
         let whole = if self.request.task_bias.is_some() { self.panels.n_items() / LANES } else { usize::MAX };
-        let mut scores = [Lanes([0.0; LANES]); PAIRS];
+        let mut scores = Scores::new();
         for &(run_first, run_last) in self.runs {
             let (mut panel, end) = (run_first.max(from), run_last.min(to));
             while panel < end {
@@ -81,7 +81,7 @@ impl Scan<'_> {
             .collect()
     }
 
-    fn visit(&self, tile: &mut Tile<'_>, panel: usize, count: usize, scores: &mut [Lanes; PAIRS]) {
+    fn visit(&self, tile: &mut Tile<'_>, panel: usize, count: usize, scores: &mut Scores) {
         let users = tile.users.len();
         let extra = self.extra(tile, panel, count);
         let block = Block {
@@ -94,8 +94,13 @@ impl Scan<'_> {
         let mut hits = self.kernels.score(users, count, &block, scores);
         if tile.next_boosted < panel + count {
             for (j, user) in tile.users.iter_mut().enumerate() {
-                if user.boost(panel, &mut scores[j * count..(j + 1) * count]) {
+                let pairs = j * count..(j + 1) * count;
+                let lanes = &mut scores.lanes[pairs.clone()];
+                if user.boost(panel, lanes) {
                     hits |= 1 << j;
+                    for (above, lanes) in scores.above[pairs].iter_mut().zip(lanes) {
+                        *above = lanes.above(tile.floors[j]);
+                    }
                 }
             }
             tile.next_boosted = tile.users.iter().map(User::next_boosted).min().unwrap_or(usize::MAX);
@@ -103,7 +108,8 @@ impl Scan<'_> {
         while hits != 0 {
             let j = hits.trailing_zeros() as usize;
             hits &= hits - 1;
-            tile.floors[j] = tile.users[j].offer(panel, &scores[j * count..(j + 1) * count]);
+            let pairs = j * count..(j + 1) * count;
+            tile.floors[j] = tile.users[j].offer(panel, &scores.lanes[pairs.clone()], &scores.above[pairs]);
         }
     }
 

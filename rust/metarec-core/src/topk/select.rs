@@ -26,7 +26,15 @@ pub fn finish(keys: &mut Vec<u64>, k: usize) {
     keys.sort_unstable_by(|a, b| b.cmp(a));
 }
 
+/// Longest list that is kept in order all the time.
+const SHORT: usize = 24;
+/// No key of a finite score is this small.
+const EMPTY: u64 = 0;
+
 /// The candidates of one user while items go by in ascending order.
+///
+/// Short lists are kept sorted, so that the floor rises with every candidate. Long ones go to a buffer with
+/// room for three times k, where a compression, linear in the room, happens after 2k candidates at most.
 pub struct Selector {
     k: usize,
     capacity: usize,
@@ -37,10 +45,11 @@ pub struct Selector {
 impl Selector {
     /// A selector of the `k` best of `n_items`.
     pub fn new(k: usize, n_items: usize) -> Self {
-        // Room for three times k: a compression, linear in the room, then happens after 2k pushes at most.
-        let capacity = (3 * k + 32).min(n_items.max(1));
+        let k = k.min(n_items);
+        let capacity = (3 * k + 32).min(n_items);
+        let keys = if k <= SHORT { vec![EMPTY; k] } else { Vec::with_capacity(capacity) };
         let floor = if k == 0 { f32::INFINITY } else { f32::NEG_INFINITY };
-        Self { k, capacity, keys: Vec::with_capacity(capacity), floor }
+        Self { k, capacity, keys, floor }
     }
 
     /// The score that an item has to exceed. Items come in ascending order, so that a later item with the
@@ -51,28 +60,46 @@ impl Selector {
 
     /// Take a candidate that exceeds the floor.
     pub fn push(&mut self, score: f32, item: u32) {
-        if self.keys.len() == self.capacity {
-            self.compress();
-            if score <= self.floor {
-                return;
+        let candidate = key(score, item);
+        if self.k <= SHORT {
+            self.insert(candidate);
+        } else {
+            self.keys.push(candidate);
+            if self.keys.len() >= self.capacity {
+                self.compress();
             }
         }
-        self.keys.push(key(score, item));
     }
 
     /// At most k keys, best first.
     pub fn into_best(mut self) -> Vec<u64> {
-        finish(&mut self.keys, self.k);
+        if self.k <= SHORT {
+            self.keys.retain(|&kept| kept != EMPTY);
+        } else {
+            finish(&mut self.keys, self.k);
+        }
         self.keys
     }
 
-    fn compress(&mut self) {
-        if self.keys.len() <= self.k {
-            return; // every item is a winner; the buffer holds them all
+    /// Push the worst of a sorted list out. Each slot depends on its old neighbour only, so that there is
+    /// neither a chain nor a branch to mispredict.
+    fn insert(&mut self, candidate: u64) {
+        for slot in (1..self.keys.len()).rev() {
+            self.keys[slot] = self.keys[slot].max(self.keys[slot - 1].min(candidate));
         }
-        let (_, &mut worst, _) = self.keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
-        self.keys.truncate(self.k);
-        self.floor = unkey(worst).0;
+        self.keys[0] = self.keys[0].max(candidate);
+        let worst = self.keys[self.k - 1];
+        if worst != EMPTY {
+            self.floor = unkey(worst).0;
+        }
+    }
+
+    fn compress(&mut self) {
+        if self.keys.len() > self.k {
+            let (_, &mut worst, _) = self.keys.select_nth_unstable_by(self.k - 1, |a, b| b.cmp(a));
+            self.keys.truncate(self.k);
+            self.floor = unkey(worst).0;
+        }
     }
 }
 
@@ -92,7 +119,7 @@ mod tests {
 
     #[test]
     fn keeps_the_best_whatever_the_order() {
-        for (k, step) in [(1, 7), (5, 11), (40, 13), (200, 17)] {
+        for (k, step) in [(1, 7), (5, 11), (24, 19), (25, 23), (40, 13), (200, 17), (600, 3)] {
             let n = 500;
             let mut selector = Selector::new(k, n);
             let score = |item: usize| (item * step % 101) as f32;

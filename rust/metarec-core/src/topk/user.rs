@@ -71,15 +71,17 @@ impl<'a> User<'a> {
         any
     }
 
-    /// Keep what exceeds the floor and isn't excluded; the new floor.
-    pub fn offer(&mut self, panel: usize, scores: &[Lanes]) -> f32 {
-        for (position, lanes) in scores.iter().enumerate() {
-            for (lane, &score) in lanes.0.iter().enumerate() {
-                if score > self.selector.floor() {
-                    let item = ((panel + position) * LANES + lane) as u32;
-                    if !self.is_excluded(item) {
-                        self.selector.push(score, item);
-                    }
+    /// Keep the lanes of `above` that aren't excluded; the new floor.
+    pub fn offer(&mut self, panel: usize, scores: &[Lanes], above: &[u16]) -> f32 {
+        for (position, (lanes, &above)) in scores.iter().zip(above).enumerate() {
+            let mut rest = above;
+            while rest != 0 {
+                let lane = rest.trailing_zeros() as usize;
+                rest &= rest - 1;
+                let item = ((panel + position) * LANES + lane) as u32;
+                // The floor may have risen since the kernel compared.
+                if lanes.0[lane] > self.selector.floor() && !self.is_excluded(item) {
+                    self.selector.push(lanes.0[lane], item);
                 }
             }
         }

@@ -34,10 +34,10 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
     let mut hits = 0;
     for (j, sums) in sums.iter_mut().enumerate() {
         let floor = _mm256_set1_ps(block.floors[j]);
-        let mut above = _mm256_setzero_ps();
+        let mut any = _mm256_setzero_ps();
         for (p, sums) in sums.iter_mut().enumerate() {
             let bias = block.bias[p].0.as_ptr();
-            let score = scores[j * P + p].0.as_mut_ptr();
+            let score = scores.lanes[j * P + p].0.as_mut_ptr();
             for (half, sum) in sums.iter_mut().enumerate() {
                 // SAFETY: both halves lie inside the 16 aligned floats of a `Lanes`.
                 *sum = _mm256_add_ps(*sum, unsafe { _mm256_load_ps(bias.add(half * HALF)) });
@@ -48,10 +48,17 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
                 }
                 // SAFETY: as for the bias.
                 unsafe { _mm256_store_ps(score.add(half * HALF), *sum) };
-                above = _mm256_or_ps(above, _mm256_cmp_ps::<_CMP_GT_OQ>(*sum, floor));
+                any = _mm256_or_ps(any, _mm256_cmp_ps::<_CMP_GT_OQ>(*sum, floor));
             }
         }
-        hits |= u32::from(_mm256_movemask_ps(above) != 0) << j;
+        if _mm256_movemask_ps(any) != 0 {
+            hits |= 1 << j;
+            for (p, sums) in sums.iter().enumerate() {
+                let [low, high] =
+                    sums.map(|sum| _mm256_movemask_ps(_mm256_cmp_ps::<_CMP_GT_OQ>(sum, floor)) as u16);
+                scores.above[j * P + p] = low | high << HALF;
+            }
+        }
     }
     hits
 }

@@ -19,8 +19,20 @@ pub const PAIRS: usize = 6;
 /// Pairs that a chain call scores at a time.
 pub const CHAINS: usize = 8;
 
-/// Scores of user `j` in panel `p` of a call with `P` panels stand at `j * P + p`.
-pub type Scores = [Lanes; PAIRS];
+/// What one call writes. User `j` in panel `p` of a call with `P` panels stands at `j * P + p`.
+pub struct Scores {
+    /// The scores.
+    pub lanes: [Lanes; PAIRS],
+    /// Bit `l` says that lane `l` exceeds the user's floor; only written for users with such a lane.
+    pub above: [u16; PAIRS],
+}
+
+impl Scores {
+    /// Room for one call.
+    pub fn new() -> Self {
+        Self { lanes: [Lanes([0.0; LANES]); PAIRS], above: [0; PAIRS] }
+    }
+}
 
 /// What one call reads. `U` users and `P` panels are the kernel's own.
 pub struct Block<'a> {

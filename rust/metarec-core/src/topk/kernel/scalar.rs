@@ -16,14 +16,17 @@ fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut Scores
                     *sum = query.mul_add(item, *sum);
                 }
             }
+            let mut above = 0;
             for (lane, sum) in sums.iter_mut().enumerate() {
                 *sum += block.bias[panel].0[lane];
                 if let Some(extra) = block.extra {
                     *sum += extra[user][panel * LANES + lane];
                 }
-                hits |= u32::from(*sum > block.floors[user]) << user;
+                above |= u16::from(*sum > block.floors[user]) << lane;
             }
-            scores[user * P + panel] = Lanes(sums);
+            hits |= u32::from(above != 0) << user;
+            scores.above[user * P + panel] = above;
+            scores.lanes[user * P + panel] = Lanes(sums);
         }
     }
     hits
