@@ -36,7 +36,7 @@ def learn_adapters(
     losses = {"adapters/before": mean_per_user(best, problem)}
     learned = continued(problem, rank, start) if start else starting_point(problem, rank)
     empty = replace(learned, up={site: torch.zeros_like(up) for site, up in learned.up.items()})
-    gates = problem.gates.clone()
+    gates = problem.gates.moves.clone()
 
     learn_parent(problem, learned, schedule, lambda done, of: tick(done, of, "parent adapter"))
     after = problem.judged_losses(learned.down, learned.up)
@@ -46,19 +46,21 @@ def learn_adapters(
         drop_useless_sites(problem, learned)
         best = problem.judged_losses(learned.down, learned.up)
     else:
-        learned, problem.gates = empty, gates
+        learned = empty
+        problem.gates.moves.copy_(gates)
 
     if problem.n_tasks > 1:
         weigh_evidence(problem, learned)
         if any(found.kept.any() for found in learned.evidence.values()):
-            parent, gates = replace(learned), problem.gates.clone()
+            parent, gates = replace(learned), problem.gates.moves.clone()
             learn_tasks(problem, learned, schedule, lambda done, of: tick(done, of, "task adapters"))
             after = problem.judged_losses(learned.down, learned.up)
             losses["adapters/tasks"] = mean_per_user(after, problem)
             if earns_its_place(best, after, users):
                 best, accepted = after, True
             else:
-                learned, problem.gates = replace(parent, evidence={}), gates
+                learned = replace(parent, evidence={})
+                problem.gates.moves.copy_(gates)
     losses["adapters/after"] = mean_per_user(best, problem)
     if not accepted:
         return {}, structure(problem, replace(learned, down={}, up={}, evidence={})), losses

@@ -78,8 +78,10 @@ def find_evidence(
 ) -> SiteEvidence:
     """The score test at one site; give each user once (episodes of one user aren't independent).
 
-    A direction is kept where its heterogeneity is beyond the mean of the permutations by more than three
-    standard deviations, and a task keeps it where its own share is beyond by more than one.
+    A direction is kept where its heterogeneity, standardised over the permutations and itself, is larger than
+    that of any direction in any permutation (a test of the whole site at level 1/(permutations + 1); Westfall &
+    Young 1993), and a task keeps it where its own share is beyond the permutations' mean by a standard
+    deviation.
     """
     weights = dense_memberships(batch, n_tasks)
     score, information = scores_and_information(weights, g, z)
@@ -92,7 +94,9 @@ def find_evidence(
     sums = null.sum(1)
     excess = q.sum(0) - sums.mean(0)
     spread = (excess / room.clamp(min=_TINY)).clamp(min=0)
-    spread = torch.where(excess > 3 * sums.std(0), spread, torch.zeros_like(spread))
+    pool = torch.cat([q.sum(0)[None], sums])  # [1 + permutations, r]
+    standard = (pool - pool.mean(0)) / pool.std(0).clamp(min=_TINY)
+    spread = torch.where(standard[0] > standard[1:].max(), spread, torch.zeros_like(spread))
     own = (q - null.mean(0) > null.std(0)) & (information.sum(1) > 0)
     kept = own & (spread > 0)
     return SiteEvidence(torch.where(kept.any(0), spread, 0.0), kept, information)

@@ -15,11 +15,11 @@ from metarec_sdk.adapters.catalogue_loss import Candidates, candidates, query_lo
 from metarec_sdk.adapters.early_stopping import Schedule, train
 from metarec_sdk.adapters.evidence import dense_memberships
 from metarec_sdk.adapters.gates import (
+    MovingGates,
     Scorer,
     calibrated_losses,
     fit_gates,
     gated,
-    initial_gates,
     log_popularity,
     mean_losses,
 )
@@ -55,11 +55,10 @@ def learn_head(
     if model is None or not len(drawn) or not len(judged):
         return {}, {}
     popularity = log_popularity(drawn, n_items)
-    start = initial_gates(1.0, torch.float32)
 
     def losses_of(candidate: HeadModel) -> torch.Tensor:
         candidate.freeze()
-        return calibrated_losses(_scorer(candidate), judged, popularity, start)
+        return calibrated_losses(_scorer(candidate), judged, popularity)
 
     untouched = model_of(head, {}, "fixed")
     assert untouched is not None
@@ -69,7 +68,7 @@ def learn_head(
     if earlier:
         best, state = losses_of(model), dict(earlier)
     else:
-        _train(model, drawn, judged, popularity, start, schedule, generator, tick)
+        _train(model, drawn, judged, popularity, schedule, generator, tick)
         after = losses_of(model)
         losses["head/learned"] = _mean(after, judged)
         if earns_its_place(best, after, judged.users):
@@ -100,7 +99,6 @@ def _train(
     drawn: EpisodeTensors,
     judged: EpisodeTensors,
     popularity: torch.Tensor,
-    start: torch.Tensor,
     schedule: Schedule,
     generator: torch.Generator,
     tick: Tick,
@@ -109,22 +107,22 @@ def _train(
     n_items = popularity.shape[1]
     scorer = _scorer(model)
     # Gates from people that the tables were not fitted on: on its own people a head looks surer than it is.
-    gates = fit_gates(scorer, judged, popularity, start)
+    gates = MovingGates.of(fit_gates(scorer, judged, popularity))
 
     def loss_of(rows: torch.Tensor) -> torch.Tensor:
         batch = drawn.take(rows)
         chosen = candidates(batch, n_items, generator)
-        logits = gated(model.scores(batch, chosen), popularity, gates, batch.bins, chosen)
+        logits = gated(model.scores(batch, chosen), popularity, gates.value(), batch.bins, chosen)
         return (query_losses(logits, batch, chosen) * batch.share).sum() / batch.share.sum()
 
     def validate() -> float:
         model.freeze()
-        losses = mean_losses(scorer, judged, popularity, gates)
+        losses = mean_losses(scorer, judged, popularity, gates.value())
         model.thaw()
         return float((losses * judged.share).sum() / judged.share.sum())
 
     train(
-        [*model.parameters(), gates],
+        [*model.parameters(), gates.moves],
         loss_of,
         validate,
         n_rows=len(drawn),

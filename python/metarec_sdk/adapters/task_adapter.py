@@ -49,9 +49,8 @@ class TaskAdapters:
             if not (np.isfinite(a).all() and np.isfinite(b).all()):
                 raise ArgumentError(f"site {site!r}: A and B must be finite")
         if len({len(b) for b in self.up.values()}) > 1:
-            raise ArgumentError(
-                f"every site needs the same tasks, got { {s: len(b) for s, b in up.items()} }"
-            )
+            tasks = {site: len(b) - 1 for site, b in self.up.items()}
+            raise ArgumentError(f"every site needs the same number of tasks, got {tasks}")
         self._torch: dict[str, Any] = {}
 
     @classmethod
