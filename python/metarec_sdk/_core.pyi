@@ -5,7 +5,20 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ItemIndex", "__version__", "isa", "threads"]
+__all__ = [
+    "FactorSolver",
+    "ItemIndex",
+    "__version__",
+    "gram",
+    "isa",
+    "item_item_boosts",
+    "item_knn",
+    "natpar_query",
+    "natpar_state",
+    "symmetric_eigen",
+    "threads",
+    "transpose",
+]
 
 __version__: str
 
@@ -44,6 +57,14 @@ class FactorSolver:
         unobserved_weight: float,
         exponent: float = 0.0,
     ) -> FactorSolver: ...
+    def improve(
+        self,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        start: NDArray[np.float32],
+        steps: int,
+    ) -> NDArray[np.float32]: ...
     def solve(
         self,
         offsets: NDArray[np.int64],
