@@ -78,7 +78,7 @@ impl Kernels {
     pub fn panels_for(users: usize) -> usize {
         match users {
             0 | 1 => 4,
-            2 | 3 => 2,
+            2 => 2,
             _ => 1,
         }
     }
@@ -120,7 +120,7 @@ macro_rules! table {
                 [None; 3],
                 [Some($panels::<1, 1>), Some($panels::<1, 2>), Some($panels::<1, 4>)],
                 [Some($panels::<2, 1>), Some($panels::<2, 2>), None],
-                [Some($panels::<3, 1>), Some($panels::<3, 2>), None],
+                [Some($panels::<3, 1>), None, None],
                 [Some($panels::<4, 1>), None, None],
                 [Some($panels::<5, 1>), None, None],
                 [Some($panels::<6, 1>), None, None],
