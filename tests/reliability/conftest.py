@@ -6,6 +6,7 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
+import apsw
 import numpy as np
 import pytest
 
@@ -119,3 +120,55 @@ def system_calls():
         "kill after": _kill_after,
     }
     return make
+
+
+class _WatchedFile(apsw.VFSFile):
+    """A file of SQLite that asks before each change."""
+
+    def __init__(self, watcher, name, flags):
+        super().__init__("unix", name, flags)
+        self.watcher = watcher
+        self.name = name.filename() if isinstance(name, apsw.URIFilename) else name
+
+    def xWrite(self, data, offset):
+        self.watcher("write", self.name, (data, offset), super().xWrite)
+
+    def xTruncate(self, size):
+        self.watcher("truncate", self.name, (size,), super().xTruncate)
+
+    def xSync(self, flags):
+        self.watcher("sync", self.name, (flags,), super().xSync)
+
+
+class _WatchedFileSystem(apsw.VFS):
+    """SQLite's file system with a watcher that may refuse, kill or take notes."""
+
+    def __init__(self):
+        super().__init__("watched", "unix", makedefault=True)
+        self.watcher = None
+
+    def xOpen(self, name, flags):
+        if self.watcher is None:
+            return apsw.VFSFile("unix", name, flags)
+        return _WatchedFile(self.call, name, flags)
+
+    def xDelete(self, name, synchronise):
+        self.call("delete", name, (name, synchronise), super().xDelete)
+
+    def call(self, operation, name, arguments, call):
+        if self.watcher is None:
+            call(*arguments)
+        else:
+            self.watcher(operation, name, arguments, call)
+
+
+@pytest.fixture
+def sqlite_files():
+    """Set ``.watcher`` to ``watcher(operation, name, arguments, call)`` to stand between SQLite and the disk.
+
+    Connections opened while it is set are watched.
+    """
+    files = _WatchedFileSystem()
+    yield files
+    files.watcher = None
+    files.unregister()

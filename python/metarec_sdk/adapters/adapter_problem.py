@@ -10,14 +10,15 @@ import torch
 from metarec_sdk.adapters.batch import EpisodeTensors, episode_tensors
 from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
 from metarec_sdk.adapters.gates import (
+    MovingGates,
     calibrated_losses,
     fit_gates,
     gated,
-    initial_gates,
     log_popularity,
     mean_losses,
 )
 from metarec_sdk.adapters.sites import Sites, Tensors
+from metarec_sdk.adapters.task_adapter import soft_delta
 from metarec_sdk.types import Backbone, Episodes, Memberships
 
 _GRADIENT_BLOCK = 512
@@ -34,8 +35,8 @@ class AdapterProblem:
     validation: EpisodeTensors
     validation_inputs: Tensors
     popularity: torch.Tensor
-    gates: torch.Tensor
-    """f[N_BINS, 3], trained along with the adapters."""
+    gates: MovingGates
+    """Trained along with the adapters."""
     generator: torch.Generator
 
     @classmethod
@@ -47,29 +48,30 @@ class AdapterProblem:
         validation: tuple[Episodes, Memberships],
         generator: torch.Generator,
         dtype: torch.dtype = torch.float32,
-    ) -> AdapterProblem:
-        """Encode every support once and fit the gates of the backbone without adapters."""
+    ) -> AdapterProblem | None:
+        """Encode every support once and fit the gates of the backbone without adapters.
+
+        None where training or validation has no episode with a query event outside its support.
+        """
         sites = Sites.of(backbone, dtype)
         drawn, rows = episode_tensors(*training, n_tasks, dtype=dtype)
         judged, judged_rows = episode_tensors(*validation, n_tasks, dtype=dtype)
+        if not len(drawn) or not len(judged):
+            return None
         inputs = sites.inputs(training[0].support.take(rows))
+        judged_inputs = sites.inputs(validation[0].support.take(judged_rows))
         popularity = log_popularity(drawn, len(sites.items))
-        scorer = sites.scorer(inputs, {}, {})
-        sample = drawn.take(torch.arange(min(len(drawn), _GRADIENT_BLOCK)))
-        with torch.no_grad():
-            chosen = candidates(sample, len(sites.items), generator)
-            spread = scorer(torch.arange(len(sample)), sample, chosen).std(1).mean()
-        start = initial_gates(float(1.0 / spread.clamp(min=1e-6)), dtype)
-        gates = fit_gates(scorer, drawn, popularity, start)
+        # Gates from people that the backbone wasn't trained on: on its own it looks surer than it is.
+        gates = fit_gates(sites.scorer(judged_inputs, {}, {}), judged, popularity)
         return cls(
             sites,
             n_tasks,
             drawn,
             inputs,
             judged,
-            sites.inputs(validation[0].support.take(judged_rows)),
+            judged_inputs,
             popularity,
-            gates,
+            MovingGates.of(gates),
             generator,
         )
 
@@ -79,47 +81,45 @@ class AdapterProblem:
         chosen = candidates(batch, len(self.sites.items), self.generator)
         part = {name: value[rows] for name, value in self.inputs.items()}
         scores = self.sites.hidden(part, batch, down, up) @ chosen.of(self.sites.items).T
-        logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
+        logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
         return query_losses(logits, batch, chosen) * batch.share
 
     def validation_loss(self, down: Tensors, up: Tensors) -> float:
         """Mean validation loss in nats under the present gates, for early stopping."""
         scorer = self.sites.scorer(self.validation_inputs, down, up)
-        losses = mean_losses(scorer, self.validation, self.popularity, self.gates)
+        losses = mean_losses(scorer, self.validation, self.popularity, self.gates.value())
         share = self.validation.share
         return float((losses * share).sum() / share.sum())
 
     def judged_losses(self, down: Tensors, up: Tensors) -> torch.Tensor:
         """f[v], validation loss of each episode under gates that other users calibrated."""
         scorer = self.sites.scorer(self.validation_inputs, down, up)
-        return calibrated_losses(scorer, self.validation, self.popularity, self.gates)
+        return calibrated_losses(scorer, self.validation, self.popularity)
 
-    def output_gradients(
-        self, rows: torch.Tensor, down: Tensors, up: Tensors
-    ) -> tuple[Tensors, Tensors]:
+    def output_gradients(self, rows: torch.Tensor, down: Tensors, up: Tensors) -> tuple[Tensors, Tensors]:
         """(g, x): per episode the gradient of its loss at each site's output f[rows, d_out] and the site's
         input f[rows, d_in], with the adapters as given."""
         gradients: dict[str, list[torch.Tensor]] = {site: [] for site in self.sites.sizes}
         site_inputs: dict[str, list[torch.Tensor]] = {site: [] for site in self.sites.sizes}
-        for block in rows.split(_GRADIENT_BLOCK):
+        for block in torch.split(rows, _GRADIENT_BLOCK):
             batch = self.training.take(block)
             probes = {
                 site: torch.zeros(len(block), d_out, dtype=self.sites.items.dtype, requires_grad=True)
                 for site, (_, d_out) in self.sites.sizes.items()
             }
 
-            def probed(site: str, x: torch.Tensor, batch: EpisodeTensors = batch, probes: Tensors = probes):  # type: ignore[no-untyped-def]
+            def probed(
+                site: str, x: torch.Tensor, batch: EpisodeTensors = batch, probes: Tensors = probes
+            ) -> torch.Tensor:
                 site_inputs[site].append(x.detach())
                 if site not in down:
                     return probes[site]
-                from metarec_sdk.adapters.task_adapter import soft_delta
-
                 return probes[site] + soft_delta(x @ down[site].T, up[site], batch.rows, batch.memberships)
 
             chosen = candidates(batch, len(self.sites.items), self.generator)
             part = {name: value[block] for name, value in self.inputs.items()}
             scores = self.sites.run(part, probed) @ chosen.of(self.sites.items).T
-            logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
+            logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
             loss = query_losses(logits, batch, chosen).sum()
             for site, gradient in zip(probes, torch.autograd.grad(loss, list(probes.values()))):
                 gradients[site].append(gradient)

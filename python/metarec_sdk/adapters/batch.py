@@ -52,7 +52,7 @@ class EpisodeTensors:
         return EpisodeTensors(*(getattr(self, field.name)[rows] for field in fields(self)))
 
 
-def _padded(histories: Histories, values: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
+def _padded(values: NDArray[Any], inside: NDArray[np.bool_]) -> NDArray[Any]:
     out = np.zeros(inside.shape, values.dtype)
     out[inside] = values
     return out
@@ -63,31 +63,42 @@ def episode_tensors(
 ) -> tuple[EpisodeTensors, NDArray[np.int64]]:
     """The tensors of the episodes that have a query event outside their support, and their rows i64[b']."""
     support, query = episodes.support, episodes.query
+    row, n = _row_of(query), 1 + int(max(support.items.max(initial=0), query.items.max(initial=0)))
+    repeated = np.isin(row * n + query.items, _row_of(support) * n + support.items)
+    kept = np.unique(row[~repeated])
+    return all_tensors(episodes.take(kept), memberships.take(kept), n_tasks, dtype=dtype), kept
+
+
+def all_tensors(
+    episodes: Episodes, memberships: Memberships, n_tasks: int, *, dtype: torch.dtype = torch.float32
+) -> EpisodeTensors:
+    """The tensors of every episode, also of those that have no query event to be judged by."""
+    support, query = episodes.support, episodes.query
     in_support = np.arange(max(int(support.lengths.max(initial=0)), 1)) < support.lengths[:, None]  # [b, s]
     in_query = np.arange(max(int(query.lengths.max(initial=0)), 1)) < query.lengths[:, None]  # [b, q]
-    items = _padded(support, support.items, in_support).astype(np.int64)
-    targets = _padded(query, query.items, in_query).astype(np.int64)
+    items = _padded(support.items, in_support).astype(np.int64)
+    targets = _padded(query.items, in_query).astype(np.int64)
     n = int(max(items.max(initial=0), targets.max(initial=0))) + 1
     row = np.arange(len(episodes))[:, None]
-    seen = np.isin((row * n + targets), (row * n + items)[in_support])
-    counts = (in_query & ~seen).astype(np.float32)
-    kept = np.flatnonzero(counts.any(1))
-
-    lengths = support.lengths[kept]
-    ages = np.maximum(lengths[:, None] - 1 - np.arange(items.shape[1]), 0)
-    tasks = memberships.tasks[kept].astype(np.int64)
-    users, inverse, repeats = np.unique(episodes.users[kept], return_inverse=True, return_counts=True)
+    repeated = np.isin(row * n + targets, (row * n + items)[in_support])
+    ages = np.maximum(support.lengths[:, None] - 1 - np.arange(items.shape[1]), 0)
+    tasks = memberships.tasks.astype(np.int64)
+    _, users, repeats = np.unique(episodes.users, return_inverse=True, return_counts=True)
     tensor = torch.from_numpy
     return EpisodeTensors(
-        support=tensor(items[kept]),
-        support_weights=tensor(_padded(support, support.weights, in_support)[kept]).to(dtype),
+        support=tensor(items),
+        support_weights=tensor(_padded(support.weights, in_support)).to(dtype),
         support_ages=tensor(ages),
-        present=tensor(in_support[kept]),
-        query=tensor(targets[kept]),
-        query_weights=tensor(counts[kept]).to(dtype),
-        bins=tensor(np.searchsorted(BIN_EDGES, lengths, side="right")),
+        present=tensor(in_support),
+        query=tensor(targets),
+        query_weights=tensor(in_query & ~repeated).to(dtype),
+        bins=tensor(np.searchsorted(BIN_EDGES, support.lengths, side="right")),
         rows=tensor(np.where(tasks < 0, n_tasks, tasks)),
-        memberships=tensor(memberships.weights[kept]).to(dtype),
-        share=tensor(1.0 / repeats[inverse]).to(dtype),
-        users=tensor(inverse.astype(np.int64)),
-    ), kept
+        memberships=tensor(memberships.weights).to(dtype),
+        share=tensor(1.0 / repeats[users]).to(dtype),
+        users=tensor(users.astype(np.int64)),
+    )
+
+
+def _row_of(histories: Histories) -> NDArray[np.int64]:
+    return np.repeat(np.arange(len(histories)), histories.lengths)

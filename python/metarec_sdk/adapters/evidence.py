@@ -1,11 +1,12 @@
 """Do the tasks differ, where, and by how much: a score test before anything is trained.
 
-At the parent the loss of episode u has the gradient ``g_u z_uᵀ`` in B (g_u at the site's output, z_u = A x_u),
-which needs one backward pass for all tasks. Per element of B, task c has score ``G_c = Σ_u π_uc g_u z_u`` and
-empirical Fisher information ``J_c = Σ_u π_uc² g_u² z_u²``; one Newton step puts it at ``b̂_c = −G_c / J_c`` with
-variance ``1/J_c``. The spread of the b̂_c beyond that variance is τ² (the moment estimator of DerSimonian &
-Laird 1986), and what spread is due to chance is found by handing the memberships to other users at random
-(a permutation test within supports of like length), which holds whatever the correlations between elements.
+At the parent the loss of episode u has the gradient ``g_u z_uᵀ`` in B (g_u at the site's output,
+z_u = A x_u), which needs one backward pass for all tasks. Per element of B, task c has the score
+``G_c = Σ_u π_uc g_u z_u`` and the empirical Fisher information ``J_c = Σ_u π_uc² g_u² z_u²``; one Newton step
+puts it at ``b̂_c = −G_c / J_c`` with variance ``1/J_c``. The spread of the b̂_c beyond that variance is τ² (the
+moment estimator of DerSimonian & Laird 1986), and how much spread is due to chance is found by handing the
+memberships to other users at random (a permutation test within supports of like length), which holds
+whatever the correlations between elements.
 """
 
 from __future__ import annotations
@@ -46,7 +47,7 @@ def scores_and_information(
     n_tasks, d_out, r = weights.shape[1], g.shape[1], z.shape[1]
     score = torch.zeros(n_tasks * r, d_out, dtype=g.dtype)
     information = torch.zeros(n_tasks * r, d_out, dtype=g.dtype)
-    for rows in torch.arange(len(g)).split(_BLOCK):
+    for rows in torch.split(torch.arange(len(g)), _BLOCK):
         pairs = weights[rows, :, None] * z[rows, None, :]  # [block, C, r]
         pairs = pairs.reshape(len(rows), -1)
         score += pairs.T @ g[rows]
@@ -77,8 +78,10 @@ def find_evidence(
 ) -> SiteEvidence:
     """The score test at one site; give each user once (episodes of one user aren't independent).
 
-    A direction is kept where its heterogeneity is beyond the mean of the permutations by more than two
-    standard deviations, and a task keeps it where its own share is beyond by more than one.
+    A direction is kept where its heterogeneity, standardised over the permutations and itself, is larger than
+    that of any direction in any permutation (a test of the whole site at level 1/(permutations + 1); Westfall &
+    Young 1993), and a task keeps it where its own share is beyond the permutations' mean by a standard
+    deviation.
     """
     weights = dense_memberships(batch, n_tasks)
     score, information = scores_and_information(weights, g, z)
@@ -91,7 +94,9 @@ def find_evidence(
     sums = null.sum(1)
     excess = q.sum(0) - sums.mean(0)
     spread = (excess / room.clamp(min=_TINY)).clamp(min=0)
-    spread = torch.where(excess > 2 * sums.std(0), spread, torch.zeros_like(spread))
+    pool = torch.cat([q.sum(0)[None], sums])  # [1 + permutations, r]
+    standard = (pool - pool.mean(0)) / pool.std(0).clamp(min=_TINY)
+    spread = torch.where(standard[0] > standard[1:].max(), spread, torch.zeros_like(spread))
     own = (q - null.mean(0) > null.std(0)) & (information.sum(1) > 0)
     kept = own & (spread > 0)
     return SiteEvidence(torch.where(kept.any(0), spread, 0.0), kept, information)

@@ -9,6 +9,7 @@ on other users than those the loss is taken over.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -19,7 +20,7 @@ Scorer = Callable[[torch.Tensor, EpisodeTensors, Candidates], torch.Tensor]
 """``scorer(rows i64[b], batch, candidates) -> f[b, c]``, the scores of the given rows of an episode set."""
 
 _SMOOTHING = 500.0  # events' worth of overall popularity in the popularity of each bin
-_RIDGE = 1.0  # nats: keeps the gates of a bin that has next to no data where they were
+_RIDGE = 1.0  # nats, in units of each gate: keeps a bin that has next to no data near the start
 _BLOCK = 256
 
 
@@ -36,9 +37,27 @@ def log_popularity(episodes: EpisodeTensors, n_items: int) -> torch.Tensor:
     return torch.log(torch.cat([overall[None], by_bin]))
 
 
-def initial_gates(scale: float, dtype: torch.dtype) -> torch.Tensor:
-    """f[N_BINS, 3]: the given gate on the score, half of each popularity."""
-    return torch.tensor([[scale, 0.5, 0.5]], dtype=dtype).repeat(N_BINS, 1)
+@dataclass
+class MovingGates:
+    """Gates in training: moves away from their base, in units of each kind of gate."""
+
+    base: torch.Tensor
+    """f[N_BINS, 3]."""
+    units: torch.Tensor
+    """f[3]."""
+    moves: torch.Tensor
+    """f[N_BINS, 3], what is trained."""
+
+    @classmethod
+    def of(cls, base: torch.Tensor) -> MovingGates:
+        """Gates that haven't moved yet."""
+        units = torch.ones(3, dtype=base.dtype)
+        units[0] = base[:, 0].abs().mean()
+        return cls(base, units, torch.zeros_like(base))
+
+    def value(self) -> torch.Tensor:
+        """f[N_BINS, 3], differentiable in the moves."""
+        return self.base + self.units * self.moves
 
 
 def gated(
@@ -59,34 +78,84 @@ def fit_gates(
     scorer: Scorer,
     episodes: EpisodeTensors,
     popularity: torch.Tensor,
-    start: torch.Tensor,
     *,
     rows: torch.Tensor | None = None,
-    steps: int = 6,
+    steps: int = 12,
     seed: int = 0,
 ) -> torch.Tensor:
-    """f[N_BINS, 3], the gates of least loss over the given rows; a bin without data keeps its start."""
+    """f[N_BINS, 3], the gates of least loss over the given rows.
+
+    They start at scores of unit deviation over the catalogue and half of each popularity, where a bin without
+    data stays. Newton's method with a damping of each bin's own (Levenberg 1944): a step that raises the loss
+    of its bin is taken back and the damping grows.
+    """
     rows = torch.arange(len(episodes)) if rows is None else rows
-    gates = start.clone()
-    with torch.no_grad():
-        for _ in range(steps):
-            gradient = _RIDGE * (gates - start)
-            hessian = _RIDGE * torch.eye(3, dtype=gates.dtype).repeat(N_BINS, 1, 1)
-            generator = torch.Generator().manual_seed(seed)
-            for block in rows.split(_BLOCK):
-                batch = episodes.take(block)
-                chosen = candidates(batch, popularity.shape[1], generator)
-                scores = scorer(block, batch, chosen)
-                first, second = _derivatives(scores, popularity, gates, batch, chosen)
-                gradient.index_add_(0, batch.bins, first)
-                hessian.index_add_(0, batch.bins, second)
-            step = torch.linalg.solve(hessian, gradient[:, :, None])[:, :, 0]
-            # Newton's step can overshoot far from the optimum; gates live within a few units of their start.
-            limit = 2.0 * (start.abs() + 0.5)
-            gates = gates - step.clamp(-limit, limit)
-            if step.abs().max() < 1e-3:
-                break
+    units = _units(scorer, episodes, popularity, rows, seed)
+    start = units * torch.tensor([[1.0, 0.5, 0.5]], dtype=units.dtype).expand(N_BINS, 3)
+    gates, tried = start.clone(), start.clone()
+    best = torch.full((N_BINS,), torch.inf, dtype=start.dtype)
+    damping = torch.full((N_BINS,), 1e-3, dtype=start.dtype)
+    gradient = torch.zeros_like(start)
+    hessian = torch.zeros(N_BINS, 3, 3, dtype=start.dtype)
+    eye = torch.eye(3, dtype=start.dtype)
+    for _ in range(steps):
+        loss, first, second = _totals(scorer, episodes, popularity, tried, rows, seed)
+        away = (tried - start) / units
+        loss = loss + 0.5 * _RIDGE * away.square().sum(1)
+        first = first + _RIDGE * away / units
+        second = second + torch.diag(_RIDGE / units.square())
+        better = loss < best
+        settled = better & (best - loss < 1e-4 * loss.abs() + 1e-6)
+        gates = torch.where(better[:, None], tried, gates)
+        gradient = torch.where(better[:, None], first, gradient)
+        hessian = torch.where(better[:, None, None], second, hessian)
+        best = torch.where(better, loss, best)
+        damping = torch.where(better, damping * 0.2, damping * 10)
+        if (settled | (damping > 1e4)).all():
+            break
+        scale = hessian.diagonal(dim1=1, dim2=2)[:, :, None] * eye
+        step = torch.linalg.solve(hessian + damping[:, None, None] * scale, gradient[:, :, None])
+        tried = gates - step[:, :, 0]
     return gates
+
+
+def _totals(
+    scorer: Scorer,
+    episodes: EpisodeTensors,
+    popularity: torch.Tensor,
+    gates: torch.Tensor,
+    rows: torch.Tensor,
+    seed: int,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Loss f[N_BINS], gradient f[N_BINS, 3] and Hessian f[N_BINS, 3, 3] of each bin."""
+    loss = torch.zeros(N_BINS, dtype=gates.dtype)
+    gradient = torch.zeros(N_BINS, 3, dtype=gates.dtype)
+    hessian = torch.zeros(N_BINS, 3, 3, dtype=gates.dtype)
+    generator = torch.Generator().manual_seed(seed)
+    with torch.no_grad():
+        for block in torch.split(rows, _BLOCK):
+            batch = episodes.take(block)
+            chosen = candidates(batch, popularity.shape[1], generator)
+            parts = _derivatives(scorer(block, batch, chosen), popularity, gates, batch, chosen)
+            for total, part in zip((loss, gradient, hessian), parts):
+                total.index_add_(0, batch.bins, part)
+    return loss, gradient, hessian
+
+
+def _units(
+    scorer: Scorer, episodes: EpisodeTensors, popularity: torch.Tensor, rows: torch.Tensor, seed: int
+) -> torch.Tensor:
+    """f[3], what counts as one for each gate: for the score the inverse of its deviation over the items."""
+    units = torch.ones(3, dtype=popularity.dtype)
+    block = rows[:_BLOCK]
+    if len(block):
+        batch = episodes.take(block)
+        chosen = candidates(batch, popularity.shape[1], torch.Generator().manual_seed(seed))
+        with torch.no_grad():
+            spread = scorer(block, batch, chosen).std(1)
+        if (spread > 0).any():  # all scores are 0 where nobody has a history
+            units[0] = 1 / spread[spread > 0].mean()
+    return units
 
 
 def _derivatives(
@@ -95,38 +164,51 @@ def _derivatives(
     gates: torch.Tensor,
     batch: EpisodeTensors,
     chosen: Candidates,
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Per episode: gradient f[b, 3] and Hessian f[b, 3, 3] of its loss in its gates."""
-    columns = chosen.columns(popularity)
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Per episode: its loss f[b], and the gradient f[b, 3] and Hessian f[b, 3, 3] of that in its gates."""
     logits = gated(scores, popularity, gates, batch.bins, chosen)
+    target_logit = logits.gather(1, chosen.query)
     if chosen.log_weights is not None:
         logits += chosen.log_weights
     logits[chosen.masked] = -torch.inf
-    probability = torch.softmax(logits, 1)  # [b, c]
-    features = (scores, columns[:1].expand_as(scores), columns[1:][batch.bins])
-    mean = torch.stack([(probability * feature).sum(1) for feature in features], 1)  # [b, 3]
-    target = torch.stack([feature.gather(1, chosen.query) for feature in features], 2)  # [b, q, 3]
-    moment = torch.stack(
-        [torch.stack([(probability * one * two).sum(1) for two in features], 1) for one in features], 1
-    )
+    total = torch.logsumexp(logits, 1, keepdim=True)  # [b, 1]
+    probability = logits.sub_(total).exp_()  # [b, c]
     weights = batch.query_weights
+    loss = (weights * (total - target_logit)).sum(1)
+
+    # Popularity is shared by all rows (or all of a bin), so its moments are products with a few columns.
+    columns = chosen.columns(popularity)
+    overall, by_bin = columns[0], columns[1:]
+    own = torch.arange(len(batch)), batch.bins
+    weighted = probability * scores
+    s, o = weighted.sum(1), probability @ overall
+    t = (probability @ by_bin.T)[own]
+    ss, so, st = (weighted * scores).sum(1), weighted @ overall, (weighted @ by_bin.T)[own]
+    oo = probability @ overall.square()
+    ot, tt = (probability @ (overall * by_bin).T)[own], (probability @ by_bin.square().T)[own]
+    mean = torch.stack([s, o, t], 1)  # [b, 3]
+    moment = torch.stack([ss, so, st, so, oo, ot, st, ot, tt], 1).reshape(-1, 3, 3)
+
+    target = torch.stack(
+        [scores.gather(1, chosen.query), overall[chosen.query], by_bin[batch.bins[:, None], chosen.query]], 2
+    )  # [b, q, 3]
     gradient = (weights[:, :, None] * (mean[:, None] - target)).sum(1)
     hessian = weights.sum(1)[:, None, None] * (moment - mean[:, :, None] * mean[:, None])
-    return gradient, hessian
+    return loss, gradient, hessian
 
 
 def calibrated_losses(
-    scorer: Scorer, episodes: EpisodeTensors, popularity: torch.Tensor, start: torch.Tensor, *, seed: int = 0
+    scorer: Scorer, episodes: EpisodeTensors, popularity: torch.Tensor, *, seed: int = 0
 ) -> torch.Tensor:
     """f[b], mean loss in nats per query event of each episode, under gates fitted on the other half of the
     users. The halves and, for a large catalogue, the sampled items are fixed by the seed."""
-    losses = torch.zeros(len(episodes), dtype=start.dtype)
+    losses = torch.zeros(len(episodes), dtype=popularity.dtype)
     generator = torch.Generator().manual_seed(seed)
     n_users = int(episodes.users.max()) + 1
     half = torch.randperm(n_users, generator=generator)[episodes.users] % 2
     for side in (0, 1):
         other, own = (half != side).nonzero()[:, 0], (half == side).nonzero()[:, 0]
-        gates = fit_gates(scorer, episodes, popularity, start, rows=other, seed=seed)
+        gates = fit_gates(scorer, episodes, popularity, rows=other, seed=seed)
         losses[own] = mean_losses(scorer, episodes, popularity, gates, rows=own, seed=seed)
     return losses
 
@@ -145,7 +227,7 @@ def mean_losses(
     generator = torch.Generator().manual_seed(seed)
     parts = [torch.zeros(0, dtype=gates.dtype)]
     with torch.no_grad():
-        for block in rows.split(_BLOCK):
+        for block in torch.split(rows, _BLOCK):
             batch = episodes.take(block)
             chosen = candidates(batch, popularity.shape[1], generator)
             logits = gated(scorer(block, batch, chosen), popularity, gates, batch.bins, chosen)

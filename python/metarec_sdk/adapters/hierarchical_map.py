@@ -36,33 +36,27 @@ class Learned:
 
 
 def starting_point(problem: AdapterProblem, rank: int) -> Learned:
-    """Orthonormal A spanning the directions in which the tasks' gradients lie (as LoRA-GA, Wang et al., NeurIPS
-    2024, does for one task), B = 0, and the scale of a step.
+    """Orthonormal A in the directions that matter to the loss, B = 0, and a step's scale.
 
-    With G_c = Σ_u π_uc g_u x_uᵀ the rows of A are the leading eigenvectors of Σ_c G_cᵀG_c / n_c.
+    The rows of A are the leading eigenvectors of ``GᵀG / tr + E / tr``: G = Σ_u g_u x_uᵀ is the gradient of
+    everybody's loss (as in LoRA-GA, Wang et al., NeurIPS 2024), E = Σ_u ‖g_u‖² x_u x_uᵀ its energy, which also
+    holds what cancels out over users. Memberships play no part: a subspace picked for how far the tasks are
+    apart in it would make every later test of that distance too hopeful.
     """
-    rows = problem.one_per_user()
-    gradients, inputs = problem.output_gradients(rows, {}, {})
-    weights = dense_memberships(problem.training.take(rows), problem.n_tasks)
-    weights = torch.cat([weights, 1 - weights.sum(1, keepdim=True)], 1)  # [users, C + 1]
+    gradients, inputs = problem.output_gradients(problem.one_per_user(), {}, {})
     down, up, step = {}, {}, {}
     for site, (d_in, d_out) in problem.sites.sizes.items():
-        g, x = gradients[site], inputs[site]
-        second = torch.zeros(d_in, d_in, dtype=torch.float64)
-        for c in range(0, weights.shape[1], 64):  # blocks of tasks, so that memory doesn't grow with C
-            block = weights[:, c : c + 64]
-            sums = torch.einsum("uc,uo,ui->coi", block, g, x) if d_in * d_out < 2**16 else None
-            if sums is None:
-                sums = torch.stack([(column[:, None] * g).T @ x for column in block.T])
-            sums = sums.double() / block.sum(0).clamp(min=1.0).sqrt()[:, None, None]
-            second += torch.einsum("coi,coj->ij", sums, sums)
+        g, x = gradients[site], inputs[site].double()
+        pooled = g.double().T @ x
+        parts = (pooled.T @ pooled, (x * g.double().square().sum(1, keepdim=True)).T @ x)
+        second = sum(part / part.trace().clamp(min=1e-30) for part in parts)
         r = min(rank, d_in)
         vectors = torch.linalg.eigh(second)[1].flip(1)[:, :r]  # ascending order
         largest = vectors.abs().argmax(0)
         vectors = vectors * vectors[largest, torch.arange(r)].sign()  # eigenvectors have no sign of their own
         down[site] = vectors.T.to(g.dtype).contiguous()
         up[site] = torch.zeros(problem.n_tasks + 1, d_out, r, dtype=g.dtype)
-        z = x @ down[site].T
+        z = inputs[site] @ down[site].T
         per_element = (g.square().mean(0)[:, None] * z.square().mean(0)).mean().sqrt()
         step[site] = float(1.0 / (per_element * (d_out * r) ** 0.5).clamp(min=1e-9))
     return Learned(down, up, step, {})
@@ -81,7 +75,7 @@ def learn_parent(problem: AdapterProblem, learned: Learned, schedule: Schedule, 
         }
 
     train(
-        [*moves.values(), problem.gates],
+        [*moves.values(), problem.gates.moves],
         lambda rows: problem.losses(rows, learned.down, up()).mean(),
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),
@@ -166,7 +160,7 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
             spread[site].copy_(total / kept[site].sum(0)[0].clamp(min=1))
 
     train(
-        [*moves.values(), *offsets.values(), problem.gates],
+        [*moves.values(), *offsets.values(), problem.gates.moves],
         loss_of,
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),
@@ -188,8 +182,7 @@ def _all_members_kept(problem: AdapterProblem, learned: Learned, sites: list[str
     orphans = (1 - dense.sum(1)).abs().max() > 1e-6
     inhabited = (dense.sum(0) > 0)[:, None]
     return {
-        site: ((learned.evidence[site].kept | ~inhabited).all(0) & ~orphans).to(dense.dtype)
-        for site in sites
+        site: ((learned.evidence[site].kept | ~inhabited).all(0) & ~orphans).to(dense.dtype) for site in sites
     }
 
 

@@ -1,7 +1,7 @@
 """The `natpar` head in torch, differentiable in everything that an outer loop learns.
 
-``ŵ_u = (s r_u + μ_u) / (s κ_u + 1)`` with ``r_u = Σ_j ω_j ψ_in(j)``, ``κ_u = Σ_j ω_j`` and one row of the prior
-variance s a bin of κ: the posterior mean of a softmax model with whitened item table, as
+``ŵ_u = (s r_u + μ_u) / (s κ_u + 1)`` with ``r_u = Σ_j ω_j ψ_in(j)``, ``κ_u = Σ_j ω_j`` and one row of the
+prior variance s a bin of κ: the posterior mean of a softmax model with whitened item table, as
 `metarec_sdk.heads` computes it in Rust.
 """
 
@@ -26,8 +26,11 @@ def natpar_query(
     edges: torch.Tensor,
     prior_mean: torch.Tensor | None = None,
 ) -> torch.Tensor:
-    """f[b, m] from r f[b, m], κ f[b], prior variance s f[bins, m] ≥ 0, ascending edges f[bins - 1] of κ (a user
-    is in the bin of the number of edges ≤ κ) and the prior means f[b, m], 0 where absent."""
+    """ŵ f[b, m] from r f[b, m] and κ f[b].
+
+    prior_variance: s f[bins, m] ≥ 0. edges: f[bins - 1], ascending; a user is in the bin of the number of
+    edges ≤ κ. prior_mean: μ f[b, m], 0 where absent.
+    """
     variance = prior_variance[torch.searchsorted(edges, kappa.detach(), right=True)]  # [b, m]
     weighted = variance * r
     if prior_mean is not None:

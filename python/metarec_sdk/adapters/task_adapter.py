@@ -49,7 +49,8 @@ class TaskAdapters:
             if not (np.isfinite(a).all() and np.isfinite(b).all()):
                 raise ArgumentError(f"site {site!r}: A and B must be finite")
         if len({len(b) for b in self.up.values()}) > 1:
-            raise ArgumentError(f"every site needs the same tasks, got { {s: len(b) for s, b in up.items()} }")
+            tasks = {site: len(b) - 1 for site, b in self.up.items()}
+            raise ArgumentError(f"every site needs the same number of tasks, got {tasks}")
         self._torch: dict[str, Any] = {}
 
     @classmethod
@@ -148,8 +149,12 @@ class TaskAdapters:
                 for name, value in backbone.adapter_inputs(histories.take(rows)).items()
             }
             block = memberships.take(rows)
+
+            def delta(site: str, x: Any, block: Memberships = block) -> Any:
+                return self.delta(site, x, block)
+
             with torch.no_grad():
-                adapted = backbone.adapted(inputs, lambda site, x, block=block: self.delta(site, x, block))
+                adapted = backbone.adapted(inputs, delta)
             blocks.append(adapted.float().cpu().numpy())
         if not blocks:
             return backbone.encode(histories)

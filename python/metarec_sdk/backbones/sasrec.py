@@ -67,7 +67,7 @@ class SASRec:
         feedforward: int | None = None,
         history_limit: int = 50,
         dropout: float = 0.2,
-        epochs: int = 20,
+        epochs: int = 12,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
         patience: int = 4,
@@ -215,16 +215,9 @@ class SASRec:
         self._model = model.to(self._torch_device()).requires_grad_(False)
 
     def _build(self, n_items: int) -> SASRecModel:
-        import torch
-
         from metarec_sdk.backbones.sasrec_model import SASRecModel
 
-        # On the meta device torch's layers don't draw first weights of their own, from the global seed.
-        with torch.device("meta"):
-            model = SASRecModel(
-                n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit
-            )
-        return model.to_empty(device="cpu")
+        return SASRecModel(n_items, self.width, self.feedforward, self.blocks, self.heads, self.history_limit)
 
     def _initialise(self, model: SASRecModel, rng: np.random.Generator) -> None:
         import torch

@@ -23,6 +23,13 @@ Drop = Callable[[Tensor], Tensor]
 Delta = Callable[[str, Tensor], Tensor]
 
 
+class Projection(nn.Linear):
+    """A linear layer that waits for `SASRecModel.initialise`: torch's own draws from the global seed."""
+
+    def reset_parameters(self) -> None:
+        """Draw nothing."""
+
+
 class Block(nn.Module):
     """Self-attention, then a position-wise feed-forward network, each added to its normalised input."""
 
@@ -30,12 +37,12 @@ class Block(nn.Module):
         super().__init__()
         self.heads = heads
         self.attention_norm = nn.LayerNorm(width)
-        self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
-        self.attention = nn.Linear(width, width)
+        self.query = Projection(width, width)
+        self.key_value = Projection(width, 2 * width)
+        self.attention = Projection(width, width)
         self.feedforward_norm = nn.LayerNorm(width)
-        self.expand = nn.Linear(width, feedforward)
-        self.feedforward = nn.Linear(feedforward, width)
+        self.expand = Projection(width, feedforward)
+        self.feedforward = Projection(feedforward, width)
 
     def forward(self, x: Tensor, drop: Drop) -> Tensor:
         """[b, l, d] -> [b, l, d], causal."""
@@ -68,7 +75,7 @@ class Block(nn.Module):
 
 
 class SASRecModel(nn.Module):
-    """The parameters of the backbone; their names are those of the stored arrays."""
+    """The parameters of the backbone, unset at first; their names are those of the stored arrays."""
 
     def __init__(
         self, n_items: int, width: int, feedforward: int, blocks: int, heads: int, history_limit: int

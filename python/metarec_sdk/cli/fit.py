@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -60,7 +62,6 @@ def fit(
         params=params,
         seed=seed,
     )
-    check_empty(out)
     given = of_log.read_given(
         log,
         items_table,
@@ -75,8 +76,9 @@ def fit(
         event_id=event_id,
         drop_invalid=drop_invalid,
     )
-    report = recommender.fit(given.log, items=given.items, users=given.users)
-    recommender.save(out)
+    with reserved(out):
+        report = recommender.fit(given.log, items=given.items, users=given.users)
+        recommender.save(out)
     if json:
         summary: dict[str, Any] = {"model": str(out), **report.to_dict()}
         show_json(summary)
@@ -87,11 +89,19 @@ def fit(
     show(f"Model written to {out}. Next:  metarec recommend {out} --user {recommender.users[0]}")
 
 
-def check_empty(out: Path) -> None:
-    """Make the folder before an hour of training finds that it can't be made.
+@contextmanager
+def reserved(out: Path) -> Iterator[None]:
+    """Make the folder before an hour of training finds that it can't be made; take it away if that fails.
 
     Raises `StorageError` where it exists with something in it, `OSError` where it can't be made.
     """
+    made = not out.exists()
     out.mkdir(parents=True, exist_ok=True)
     if any(out.iterdir()):
         raise StorageError(f"--out {out} isn't empty; choose another folder or remove it")
+    try:
+        yield
+    except BaseException:
+        if made and not any(out.iterdir()):
+            out.rmdir()
+        raise

@@ -30,10 +30,13 @@ def recommend(
         Path | None, typer.Option(help="Ids of known users: one a line, or a column of CSV or Parquet.")
     ] = None,
     users_column: Annotated[str, typer.Option(help="The column of --users-file.")] = "user_id",
-    k: Annotated[int, typer.Option("-k", "--k", help="Length of each list.")] = 10,
+    k: Annotated[int, typer.Option("-k", "--k", min=1, help="Length of each list.")] = 10,
     include_seen: Annotated[bool, typer.Option("--include-seen", help="Allow items of the history.")] = False,
     allow: Annotated[str | None, typer.Option(help="Only these items: i1,i2.")] = None,
     deny: Annotated[str | None, typer.Option(help="None of these items: i1,i2.")] = None,
+    ignore_unknown: Annotated[
+        bool, typer.Option("--ignore-unknown", help="Leave out items that the model doesn't know.")
+    ] = False,
     task: Annotated[str | None, typer.Option(help="Known task of the people behind --history.")] = None,
     out: Annotated[
         Path | None, typer.Option(help="Write to this .parquet, .csv, .jsonl or .json file instead.")
@@ -59,6 +62,7 @@ def recommend(
         allow=None if allow is None else converted(split_list(allow), items, "--allow"),
         deny=None if deny is None else converted(split_list(deny), items, "--deny"),
         task=task,
+        unknown="ignore" if ignore_unknown else "raise",
     )
     if out is not None:
         write_frame(frame, out)

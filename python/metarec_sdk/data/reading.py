@@ -11,7 +11,7 @@ import polars as pl
 from metarec_sdk.data.ids import id_dtype
 from metarec_sdk.data.interactions import REQUIRED, Interactions
 from metarec_sdk.data.invalid_rows import InvalidRows
-from metarec_sdk.data.sources import collect, column_names, scan
+from metarec_sdk.data.sources import collect, column_names, is_csv, scan
 from metarec_sdk.data.timestamps import TimeUnit, check_unit, to_microseconds, warn_if_implausible
 from metarec_sdk.errors import ArgumentError, ColumnError, DataError, DataWarning
 
@@ -88,7 +88,7 @@ def read_interactions(
         raise DataError("the log is empty: it has columns but no rows")
 
     invalid = InvalidRows()
-    from_text = _is_delimited_text(source)
+    from_text = is_csv(source)
     columns = [
         _ids(frame[user], "user_id", invalid, from_text),
         _ids(frame[item], "item_id", invalid, from_text),
@@ -128,7 +128,7 @@ def _load(source: object, given: dict[str, str]) -> tuple[pl.DataFrame, list[str
         try:
             return collect(lazy.select(*given.values(), *extra), source), extra
         except DataError:
-            if not _is_delimited_text(source) or len(text_columns) == len(given):
+            if not is_csv(source) or len(text_columns) == len(given):
                 raise
     raise AssertionError("unreachable")
 
@@ -151,13 +151,6 @@ def _extra_columns(names: list[str], given: dict[str, str]) -> list[str]:
                 f"the column {name!r} of the data clashes with the log's own: {use}rename or drop it"
             )
     return extra
-
-
-def _is_delimited_text(source: object) -> bool:
-    paths = [source] if isinstance(source, str) or hasattr(source, "__fspath__") else source
-    return (
-        isinstance(paths, list | tuple) and ".parquet" not in str(paths[0]) and ".json" not in str(paths[0])
-    )
 
 
 def _ids(ids: pl.Series, name: str, invalid: InvalidRows, from_text: bool) -> pl.Series:

@@ -49,6 +49,15 @@ def scan(source: object, text_columns: Collection[str] = ()) -> pl.LazyFrame:
     )
 
 
+def is_csv(source: object) -> bool:
+    """Whether the source is one or several CSV files, whose dtypes are a guess."""
+    paths = source if isinstance(source, list | tuple) else [source]
+    return all(
+        isinstance(one, str | PathLike) and _FORMATS.get(_bare_suffix(Path(fspath(one)))) == "csv"
+        for one in paths
+    )
+
+
 def collect(frame: pl.LazyFrame, source: object) -> pl.DataFrame:
     """The frame in memory.
 

@@ -108,7 +108,7 @@ def _row(
     first = column(index, next(iter(METRICS)))
     metrics = {name: resampled.mean(first + place) for place, name in enumerate(METRICS)}
     strata = {name: resampled.mean(first + len(METRICS) + place) for place, name in enumerate(STRATA)}
-    baselines = [place for place, other in enumerate(methods) if other.is_baseline]
+    baselines = [place for place, other in enumerate(methods) if board.is_baseline(other)]
     members = [place for place, other in enumerate(methods) if other.kind == "member"]
     is_recommender = method.method == RECOMMENDER
     return Row(

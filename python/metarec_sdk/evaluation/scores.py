@@ -37,11 +37,6 @@ class MethodScores:
     validation_ndcg: float | None = None
     """What it reached on validation with these."""
 
-    @property
-    def is_baseline(self) -> bool:
-        """Whether the recommender's lift is counted against it."""
-        return self.kind == "baseline" or self.method == BACKBONE
-
     def stacked(self, n_seeds: int) -> np.ndarray[Any, np.dtype[np.float64]]:
         """f64[metrics + strata, seeds, b]; what has one seed is repeated."""
         values = [np.concatenate([scores.values, scores.by_stratum]) for scores in self.seeds]
@@ -70,6 +65,14 @@ class CaseBoard:
     """Of the protocol, its parameters and the data."""
     methods: dict[str, MethodScores] = field(default_factory=dict)
     """By name, in the order of the report."""
+
+    def is_baseline(self, method: MethodScores) -> bool:
+        """Whether the recommender's lift is counted against a method.
+
+        The backbone is a baseline like the others, but not at k = 0: there the members of a stack answer as
+        the stack does, with its own choice of a start, and a lift over that would say nothing.
+        """
+        return method.kind == "baseline" or (method.method == BACKBONE and self.key[2] != 0)
 
     def method(self, name: str, kind: Kind) -> MethodScores:
         """The scores of a method, begun where there are none yet."""

@@ -48,7 +48,7 @@ class Decisions:
 def undecided() -> Decisions:
     """Sane defaults where nothing can be validated: members weighted alike, one task, all-time popularity."""
     n = len(MEMBERS)
-    gates = Gates(np.zeros(n), np.zeros(n), np.ones(n), np.full(len(BANDS), -1, np.int32))
+    gates = Gates(np.zeros(n), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32))
     return Decisions(1, NOTHING, "symmetric", np.zeros(len(BANDS), np.int32), gates, "all-time")
 
 
@@ -76,7 +76,7 @@ class Judge:
         tasks, meta, scores, gates = self._tasks()
         gates = refine(gates, scores)
         gates, self.report.bands = guard(gates, scores)
-        cold = self._cold_start(tasks)
+        cold = self.report.cold_choice = self._cold_start(tasks)
         return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold)
 
     @property

@@ -39,6 +39,16 @@ class EpisodeScores:
         """i64[E], the band of each support length."""
         return band_of(self.support.lengths)
 
+    def of_band(self, band: int) -> EpisodeScores:
+        """The episodes of one band."""
+        rows = np.flatnonzero(self.bands == band)
+        return EpisodeScores(
+            [member[rows] for member in self.members],
+            self.support.take(rows),
+            self.query.take(rows),
+            self.users[rows],
+        )
+
     def combined(self, gates: np.ndarray) -> Float32:
         """f32[E, n], the sum weighted by gates [E, 4], -inf where the support is."""
         total = np.zeros_like(self.members[0])

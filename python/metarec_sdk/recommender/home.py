@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
 
 import polars as pl
@@ -25,10 +26,11 @@ class Home:
 
     def __init__(self, root: str | Path | None = None) -> None:
         """Open or create the folder. Raises `StorageError` where it can't be written."""
-        self._temporary = None
+        self._temporary = root is None
         if root is None:
-            self._temporary = tempfile.TemporaryDirectory(prefix="metarec-", ignore_cleanup_errors=True)
-            root = self._temporary.name
+            root = tempfile.mkdtemp(prefix="metarec-")
+            # It goes with this object, quietly: nobody is asked to close a recommender.
+            weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
         self.root = Path(root)
         try:
             (self.root / TRAINING).mkdir(parents=True, exist_ok=True)
@@ -40,7 +42,7 @@ class Home:
     @property
     def temporary(self) -> bool:
         """Whether the folder goes away with the process."""
-        return self._temporary is not None
+        return self._temporary
 
     @property
     def events(self) -> SQLiteEventLog:

@@ -111,7 +111,9 @@ def from_bytes(raw: bytes, folder: str) -> Manifest:
     if not isinstance(fields, dict):
         raise ArtefactError(f"{folder}/manifest.json is altered (no JSON object); {remedy}")
     version = fields.get("schema_version")
-    if isinstance(version, int) and version > SCHEMA_VERSION:
+    if type(version) is not int or version < 1:  # True is an int too, and equal to 1
+        raise ArtefactError(f"{folder}/manifest.json was altered (schema version {version!r}); {remedy}")
+    if version > SCHEMA_VERSION:
         raise ArtefactError(
             f"{folder} has schema version {version}, this metarec-sdk reads up to {SCHEMA_VERSION}; "
             f"upgrade it (pip install --upgrade metarec-sdk)"

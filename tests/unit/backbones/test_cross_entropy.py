@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
@@ -19,6 +20,10 @@ def _problem(p: int = 37, n: int = 23, d: int = 5, dtype: torch.dtype = torch.fl
     return hidden, items, targets, weights
 
 
+def _assert_close(got, wanted, rtol: float = 1e-7, atol: float = 1e-9) -> None:
+    np.testing.assert_allclose(got.detach().numpy(), wanted.detach().numpy(), rtol=rtol, atol=atol)
+
+
 def _reference(hidden, items, targets, weights):
     return (F.cross_entropy(hidden @ items.T, targets, reduction="none") * weights).sum()
 
@@ -32,9 +37,9 @@ def test_loss_and_gradients_equal_the_plain_ones_for_any_chunk(chunk: int) -> No
     hidden, items, targets, weights = _problem()
     loss = catalogue_cross_entropy(hidden, items, targets, weights, chunk=chunk)
     expected = _reference(hidden, items, targets, weights)
-    torch.testing.assert_close(loss, expected, rtol=1e-12, atol=1e-12)
+    _assert_close(loss, expected, rtol=1e-12, atol=1e-12)
     for got, wanted in zip(_gradients(loss, hidden, items), _gradients(expected, hidden, items)):
-        torch.testing.assert_close(got, wanted, rtol=1e-12, atol=1e-12)
+        _assert_close(got, wanted, rtol=1e-12, atol=1e-12)
 
 
 @pytest.mark.parametrize("sampled", [False, True])
@@ -52,7 +57,7 @@ def test_all_items_as_negatives_is_the_full_softmax() -> None:
     hidden, items, targets, weights = _problem()
     everything = torch.randperm(len(items), generator=torch.Generator().manual_seed(0))
     loss = catalogue_cross_entropy(hidden, items, targets, weights, negatives=everything)
-    torch.testing.assert_close(loss, _reference(hidden, items, targets, weights), rtol=1e-12, atol=1e-12)
+    _assert_close(loss, _reference(hidden, items, targets, weights), rtol=1e-12, atol=1e-12)
 
 
 def test_sampled_loss_estimates_the_full_one() -> None:
@@ -75,8 +80,8 @@ def test_weight_zero_has_no_loss_and_no_gradient() -> None:
     hidden_gradient, item_gradient = _gradients(loss, hidden, items)
     assert not hidden_gradient[::2].any()
     kept = catalogue_cross_entropy(hidden[1::2], items, targets[1::2], weights[1::2])
-    torch.testing.assert_close(loss, kept)
-    torch.testing.assert_close(item_gradient, _gradients(kept, items)[0])
+    _assert_close(loss, kept)
+    _assert_close(item_gradient, _gradients(kept, items)[0])
 
 
 def test_large_logits_stay_finite() -> None:
@@ -89,7 +94,7 @@ def test_low_precision_is_close_and_keeps_the_dtype() -> None:
     hidden, items, targets, weights = _problem(dtype=torch.float32)
     loss = catalogue_cross_entropy(hidden, items, targets, weights, low_precision=torch.bfloat16)
     expected = _reference(hidden, items, targets, weights)
-    torch.testing.assert_close(loss, expected, rtol=0.02, atol=0.02)
+    _assert_close(loss, expected, rtol=0.02, atol=0.02)
     for got, wanted in zip(_gradients(loss, hidden, items), _gradients(expected, hidden, items)):
         assert got.dtype == torch.float32
-        torch.testing.assert_close(got, wanted, rtol=0.05, atol=0.05)
+        _assert_close(got, wanted, rtol=0.05, atol=0.05)

@@ -48,7 +48,6 @@ class StandIn:
 
     items: Vocabulary
     users: list[Any]
-    generation: str = "000002-b"
     calls: list[tuple[Any, ...]] = field(default_factory=list)
     raises: BaseException | None = None
 
@@ -79,17 +78,6 @@ class StandIn:
     def refit(self) -> Any:
         self._called("refit")
         return SimpleNamespace(to_dict=lambda: {"generation": "000004-d"})
-
-    def rollback(self, to: str | None = None) -> str:
-        self._called("rollback", to)
-        self.generation = to or "000001-a"
-        return self.generation
-
-    def generations(self) -> list[Any]:
-        return [
-            SimpleNamespace(id=name, manifest=SimpleNamespace(parent=parent, created="2024-05-01T00:00:00Z"))
-            for name, parent in (("000001-a", None), ("000002-b", "000001-a"))
-        ]
 
     def _called(self, *call: Any) -> None:
         if self.raises is not None:

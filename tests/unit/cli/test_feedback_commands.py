@@ -1,4 +1,4 @@
-"""``metarec observe``, ``update`` and ``generations``."""
+"""``metarec observe`` and ``update``."""
 
 from __future__ import annotations
 
@@ -50,20 +50,3 @@ def test_update(metarec_json, serve, options, call):
     model = serve(["i1"], ["u1"])
     assert "generation" in metarec_json("update", "model", *options)
     assert model.calls == [(call,)]
-
-
-def test_generations(metarec_json, serve):
-    serve(["i1"], ["u1"])
-    rows = metarec_json("generations", "model")
-    assert [(row["generation"], row["parent"], row["current"]) for row in rows] == [
-        ("000001-a", None, False),
-        ("000002-b", "000001-a", True),
-    ]
-
-
-@pytest.mark.parametrize(("options", "to"), [(("--rollback",), None), (("--to", "000001-a"), "000001-a")])
-def test_rollback(metarec_json, serve, options, to):
-    model = serve(["i1"], ["u1"])
-    rows = metarec_json("generations", "model", *options)
-    assert model.calls == [("rollback", to)]
-    assert [row["current"] for row in rows] == [True, False]

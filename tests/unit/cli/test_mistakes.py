@@ -113,7 +113,7 @@ def test_wrong_arguments(metarec, arguments):
 
 def test_the_process_ends_with_the_code_and_without_a_traceback(tmp_path):
     run = subprocess.run(
-        [sys.executable, "-m", "metarec_sdk.cli", "recommend", str(tmp_path), "--users-file", "nowhere"],
+        [sys.executable, "-m", "metarec_sdk.cli", "recommend", str(tmp_path / "nowhere"), "--user", "u1"],
         capture_output=True,
         text=True,
         timeout=60,

@@ -16,7 +16,15 @@ def test_text_ids(metarec_json, serve):
         (
             "recommend",
             ["u1", "7"],
-            {"history": None, "k": 3, "exclude_seen": True, "allow": None, "deny": None, "task": None},
+            {
+                "history": None,
+                "k": 3,
+                "exclude_seen": True,
+                "allow": None,
+                "deny": None,
+                "task": None,
+                "unknown": "raise",
+            },
         )
     ]
 

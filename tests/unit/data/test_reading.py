@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import subprocess
 import sys
 from datetime import datetime
@@ -203,3 +204,19 @@ def test_a_log_checks_its_columns() -> None:
         Interactions(log.frame.with_columns(pl.lit(1.0).alias("user_id")))
     with pytest.raises(DataError, match="item_id"):
         Interactions(log.frame.with_columns(pl.lit(None, pl.Int64).alias("item_id")))
+
+
+@pytest.mark.parametrize("folder", ["a.parquet", "b.json"])
+def test_the_ending_counts_not_the_folder(folder: str, tmp_path: Path) -> None:
+    path = tmp_path / folder / "log.CSV"
+    path.parent.mkdir()
+    path.write_text(f"user_id,item_id,timestamp\n7,01,{START}\n")
+    frame = read_interactions(path).frame
+    assert frame["user_id"].to_list() == [7]
+    assert frame["item_id"].to_list() == ["01"]
+
+
+def test_compressed_csv(tmp_path: Path) -> None:
+    path = tmp_path / "log.csv.gz"
+    path.write_bytes(gzip.compress(f"user_id,item_id,timestamp\n7,1,{START}\n".encode()))
+    assert read_interactions(path).frame["user_id"].to_list() == [7]

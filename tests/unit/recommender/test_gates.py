@@ -37,7 +37,9 @@ def test_the_informative_member_gets_the_largest_gate(informative):
 
 def test_cross_entropy_agrees_with_a_float64_softmax():
     scores = scores_where("head", episodes=5, n=12)
-    gates = Gates(np.full(4, 0.3), np.full(4, -0.2), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    gates = Gates(
+        np.full(4, 0.3), np.full(4, -0.2), np.ones((len(BANDS), 4)), np.full(len(BANDS), -1, np.int32)
+    )
     weight = np.logaddexp(0, 0.3 - 0.2 * np.log1p(3))
     for episode, (support, query) in enumerate(zip(scores.support, scores.query)):
         logits = weight * sum(member[episode].astype(np.float64) for member in scores.members)
@@ -74,7 +76,12 @@ def test_ndcg_known_answer():
 
 def test_guard_leaves_a_stack_that_is_worse_than_its_best_member():
     scores = scores_where("item-item")
-    wrong = Gates(np.array([3.0, 3.0, 3.0, -9.0]), np.zeros(4), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    wrong = Gates(
+        np.array([3.0, 3.0, 3.0, -9.0]),
+        np.zeros(4),
+        np.ones((len(BANDS), 4)),
+        np.full(len(BANDS), -1, np.int32),
+    )
     guarded, results = guard(wrong, scores)
     assert [result.serves for result in results] == ["item-item"]
     assert guarded.at(np.array([3]))[0].tolist() == [0, 0, 0, 1]
@@ -91,5 +98,5 @@ def test_guard_keeps_a_good_stack():
 
 
 def test_head_and_item_item_are_silent_without_a_history():
-    gates = Gates(np.zeros(4), np.zeros(4), np.ones(4), np.full(len(BANDS), -1, np.int32))
+    gates = Gates(np.zeros(4), np.zeros(4), np.ones((len(BANDS), 4)), np.full(len(BANDS), -1, np.int32))
     assert gates.at(np.array([0]))[0, 1::2].tolist() == [0, 0]

@@ -14,6 +14,9 @@ from metarec_sdk.evaluation.baselines.cluster_popularity import CLUSTER_POPULARI
 from metarec_sdk.evaluation.baselines.ease import EASE
 from metarec_sdk.evaluation.baselines.episode_popularity import EPISODE_POPULARITY
 from metarec_sdk.evaluation.baselines.first_events import FIRST_EVENTS
+from metarec_sdk.evaluation.baselines.ials import IALS
+from metarec_sdk.evaluation.baselines.item_knn import DIRECTED_ITEM_KNN, ITEM_KNN
+from metarec_sdk.evaluation.baselines.natpar import NATPAR
 from metarec_sdk.evaluation.baselines.popularity import POPULARITY
 from metarec_sdk.evaluation.baselines.recent_popularity import RECENT_POPULARITY
 
@@ -23,7 +26,11 @@ CONTESTANTS: tuple[Contestant, ...] = (
     FIRST_EVENTS,
     EPISODE_POPULARITY,
     CLUSTER_POPULARITY,
+    ITEM_KNN,
+    DIRECTED_ITEM_KNN,
     EASE,
+    IALS,
+    NATPAR,
 )
 """Every built-in baseline. The backbone without personalisation is the recommender's own member."""
 

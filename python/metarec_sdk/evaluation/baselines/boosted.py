@@ -22,9 +22,7 @@ class BoostedPopularity:
     """
 
     def __init__(self, log: TrainingLog) -> None:
-        share = shares(log)
-        bias = (TIE_BREAK * share / max(float(share.max(initial=0.0)), TIE_BREAK)).astype(np.float32)
-        self._index = ItemIndex(np.zeros((log.n_items, 1), np.float32), bias)
+        self._index = ItemIndex(np.zeros((log.n_items, 1), np.float32), popularity_trace(log))
         self._n_items = log.n_items
 
     def rank(self, histories: Histories, k: int, boosts: tuple[Int64, Int32, Float32]) -> TopK:
@@ -44,6 +42,13 @@ class BoostedPopularity:
             boosts = (offsets, items, np.ascontiguousarray(scores, np.float32).ravel())
             parts.append(self.rank(rows, k, boosts))
         return joined(parts)
+
+
+def popularity_trace(log: TrainingLog) -> Float32:
+    """f32[n] from 0 to `TIE_BREAK`, rising with popularity: it orders only what is level otherwise."""
+    share = shares(log)
+    trace: Float32 = (TIE_BREAK * share / max(float(share.max(initial=0.0)), TIE_BREAK)).astype(np.float32)
+    return trace
 
 
 def joined(parts: list[TopK]) -> TopK:

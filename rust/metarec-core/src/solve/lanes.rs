@@ -101,10 +101,14 @@ pub(super) fn subtract_finished_rows(matrix: &mut [f32], width: usize, block: us
 /// `target += factor · source`, both of padded length.
 #[inline(always)]
 pub(super) fn add_scaled(target: &mut [f32], factor: f32, source: &[f32]) {
-    for (target, source) in target.chunks_exact_mut(LANES).zip(source.chunks_exact(LANES)) {
-        for (value, &step) in target.iter_mut().zip(source) {
+    let (target, source) = (target.as_chunks_mut::<LANES>().0, source.as_chunks::<LANES>().0);
+    for (target, source) in target.iter_mut().zip(source) {
+        // Whole arrays by value: with loads and stores in between, LLVM falls back to scalar code.
+        let mut values = *target;
+        for (value, &step) in values.iter_mut().zip(source) {
             *value = factor.mul_add(step, *value);
         }
+        *target = values;
     }
 }
 
@@ -112,7 +116,7 @@ pub(super) fn add_scaled(target: &mut [f32], factor: f32, source: &[f32]) {
 #[inline(always)]
 pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
     let mut sums = [0.0f32; LANES];
-    for (left, right) in left.chunks_exact(LANES).zip(right.chunks_exact(LANES)) {
+    for (left, right) in left.as_chunks::<LANES>().0.iter().zip(right.as_chunks::<LANES>().0) {
         for ((sum, &a), &b) in sums.iter_mut().zip(left).zip(right) {
             *sum = a.mul_add(b, *sum);
         }
