@@ -32,7 +32,7 @@ from metarec_sdk.types import Histories, TrainingLog
 
 RESULTS = Path(__file__).parent / "results" / "sasrec_ml1m.jsonl"
 CONFIG = {
-    "width": 64,
+    "width": 128,
     "blocks": 2,
     "heads": 2,
     "history_limit": 200,
@@ -41,6 +41,7 @@ CONFIG = {
     "learning_rate": 1e-3,
     "short_share": 0.0,
     "holdout": "events",
+    "patience": 16,
 }
 
 

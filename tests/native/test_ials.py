@@ -147,8 +147,22 @@ def test_ials_lowers_its_objective() -> None:
             + settings.regularization * spread
         )
 
-    values = [objective(Ials(factors=8, iterations=rounds, regularization=0.01)) for rounds in (1, 2, 4, 8)]
+    values = [
+        objective(Ials(factors=8, iterations=rounds, regularization=0.01, unobserved_weight=0.1))
+        for rounds in (1, 2, 4, 8)
+    ]
     assert all(later < earlier for earlier, later in pairwise(values)), values
+
+
+def test_defaults_follow_the_catalogue() -> None:
+    for n_items, alpha in [(1, 30.0), (100, 0.3), (20_000, 0.1)]:
+        fixed = Ials(factors=3).for_catalogue(n_items)
+        assert fixed.unobserved_weight == pytest.approx(alpha)
+        pull = fixed.regularization * fixed.unobserved_weight * n_items
+        assert pull == pytest.approx(6 * n_items / (n_items + 500))
+    given = Ials(regularization=0.5, unobserved_weight=0.0).for_catalogue(50)
+    assert (given.regularization, given.unobserved_weight) == (0.5, 0.0)
+    assert given.for_catalogue(9999) == given
 
 
 def test_fold_in_repeats_the_user_step() -> None:

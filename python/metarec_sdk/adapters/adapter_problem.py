@@ -7,15 +7,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import EpisodeTensors, episode_tensors
 from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
 from metarec_sdk.adapters.gates import (
     MovingGates,
-    calibrated_losses,
+    calibrated,
     fit_gates,
     gated,
+    judge,
     log_popularity,
-    mean_losses,
 )
 from metarec_sdk.adapters.sites import Sites, Tensors
 from metarec_sdk.adapters.task_adapter import soft_delta
@@ -62,7 +63,7 @@ class AdapterProblem:
         judged_inputs = sites.inputs(validation[0].support.take(judged_rows))
         popularity = log_popularity(drawn, len(sites.items))
         # Gates from people that the backbone wasn't trained on: on its own it looks surer than it is.
-        gates = fit_gates(sites.scorer(judged_inputs, {}, {}), judged, popularity)
+        gates = fit_gates(sites.scorer(judged_inputs, judged, {}, {}), judged, popularity)
         return cls(
             sites,
             n_tasks,
@@ -86,15 +87,13 @@ class AdapterProblem:
 
     def validation_loss(self, down: Tensors, up: Tensors) -> float:
         """Mean validation loss in nats under the present gates, for early stopping."""
-        scorer = self.sites.scorer(self.validation_inputs, down, up)
-        losses = mean_losses(scorer, self.validation, self.popularity, self.gates.value())
-        share = self.validation.share
-        return float((losses * share).sum() / share.sum())
+        scorer = self.sites.scorer(self.validation_inputs, self.validation, down, up)
+        return judge(scorer, self.validation, self.popularity, self.gates.value()).loss
 
-    def judged_losses(self, down: Tensors, up: Tensors) -> torch.Tensor:
-        """f[v], validation loss of each episode under gates that other users calibrated."""
-        scorer = self.sites.scorer(self.validation_inputs, down, up)
-        return calibrated_losses(scorer, self.validation, self.popularity)
+    def judged(self, down: Tensors, up: Tensors) -> Verdict:
+        """On validation, under gates that other users calibrated."""
+        scorer = self.sites.scorer(self.validation_inputs, self.validation, down, up)
+        return calibrated(scorer, self.validation, self.popularity)
 
     def output_gradients(self, rows: torch.Tensor, down: Tensors, up: Tensors) -> tuple[Tensors, Tensors]:
         """(g, x): per episode the gradient of its loss at each site's output f[rows, d_out] and the site's

@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import torch
 
+from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import N_BINS, EpisodeTensors
-from metarec_sdk.adapters.catalogue_loss import Candidates, candidates, query_losses
+from metarec_sdk.adapters.catalogue_loss import Candidates, candidates, query_losses, query_ndcg
 
 Scorer = Callable[[torch.Tensor, EpisodeTensors, Candidates], torch.Tensor]
 """``scorer(rows i64[b], batch, candidates) -> f[b, c]``, the scores of the given rows of an episode set."""
@@ -22,6 +23,11 @@ Scorer = Callable[[torch.Tensor, EpisodeTensors, Candidates], torch.Tensor]
 _SMOOTHING = 500.0  # events' worth of overall popularity in the popularity of each bin
 _RIDGE = 1.0  # nats, in units of each gate: keeps a bin that has next to no data near the start
 _BLOCK = 256
+
+
+def vector_scorer(vectors: torch.Tensor, table: torch.Tensor) -> Scorer:
+    """Scores of users whose vectors f[b, d] are at hand, over an item table f[n, d]."""
+    return lambda rows, batch, chosen: vectors[rows] @ chosen.of(table).T
 
 
 def log_popularity(episodes: EpisodeTensors, n_items: int) -> torch.Tensor:
@@ -197,23 +203,26 @@ def _derivatives(
     return loss, gradient, hessian
 
 
-def calibrated_losses(
+def calibrated(
     scorer: Scorer, episodes: EpisodeTensors, popularity: torch.Tensor, *, seed: int = 0
-) -> torch.Tensor:
-    """f[b], mean loss in nats per query event of each episode, under gates fitted on the other half of the
-    users. The halves and, for a large catalogue, the sampled items are fixed by the seed."""
-    losses = torch.zeros(len(episodes), dtype=popularity.dtype)
+) -> Verdict:
+    """How good each episode's ranking is under gates fitted on the other half of the users.
+
+    The halves and, for a large catalogue, the sampled items are fixed by the seed.
+    """
+    losses, ndcg = torch.zeros(2, len(episodes), dtype=popularity.dtype)
     generator = torch.Generator().manual_seed(seed)
     n_users = int(episodes.users.max()) + 1
     half = torch.randperm(n_users, generator=generator)[episodes.users] % 2
     for side in (0, 1):
         other, own = (half != side).nonzero()[:, 0], (half == side).nonzero()[:, 0]
         gates = fit_gates(scorer, episodes, popularity, rows=other, seed=seed)
-        losses[own] = mean_losses(scorer, episodes, popularity, gates, rows=own, seed=seed)
-    return losses
+        found = judge(scorer, episodes, popularity, gates, rows=own, seed=seed)
+        losses[own], ndcg[own] = found.losses, found.ndcg
+    return Verdict(losses, ndcg, episodes.users)
 
 
-def mean_losses(
+def judge(
     scorer: Scorer,
     episodes: EpisodeTensors,
     popularity: torch.Tensor,
@@ -221,15 +230,17 @@ def mean_losses(
     *,
     rows: torch.Tensor | None = None,
     seed: int = 0,
-) -> torch.Tensor:
-    """f[rows], mean loss in nats per query event of each episode under the given gates."""
+) -> Verdict:
+    """How good each given episode's ranking is under the given gates."""
     rows = torch.arange(len(episodes)) if rows is None else rows
     generator = torch.Generator().manual_seed(seed)
-    parts = [torch.zeros(0, dtype=gates.dtype)]
+    parts = [torch.zeros(2, 0, dtype=gates.dtype)]
     with torch.no_grad():
         for block in torch.split(rows, _BLOCK):
             batch = episodes.take(block)
             chosen = candidates(batch, popularity.shape[1], generator)
             logits = gated(scorer(block, batch, chosen), popularity, gates, batch.bins, chosen)
-            parts.append(query_losses(logits, batch, chosen) / batch.query_weights.sum(1))
-    return torch.cat(parts)
+            losses = query_losses(logits, batch, chosen) / batch.query_weights.sum(1)
+            parts.append(torch.stack([losses, query_ndcg(logits, batch, chosen)]))
+    losses, ndcg = torch.cat(parts, 1)
+    return Verdict(losses, ndcg, episodes.users[rows])

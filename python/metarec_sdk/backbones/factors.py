@@ -27,9 +27,9 @@ class Factors:
         self,
         *,
         factors: int = 64,
-        iterations: int = 16,
-        regularization: float = 0.003,
-        unobserved_weight: float = 0.1,
+        iterations: int = 12,
+        regularization: float | None = None,
+        unobserved_weight: float | None = None,
         exponent: float = 1.0,
         init: str | None = None,
     ) -> None:

@@ -70,7 +70,7 @@ class SASRec:
         epochs: int = 12,
         batch_size: int = 32,
         learning_rate: float = 1e-3,
-        patience: int = 4,
+        patience: int = 6,
         precision: Literal["fp32", "bf16"] = "fp32",
         device: Literal["cpu", "cuda", "auto"] = "auto",
         target: Literal["next", "set"] = "next",

@@ -28,20 +28,23 @@ class Ials:
 
     factors: int = 64
     """m, 1 to 1024."""
-    iterations: int = 16
+    iterations: int = 12
     """Rounds of one user step and one item step."""
-    regularization: float = 0.003
-    """λ > 0."""
-    unobserved_weight: float = 0.1
-    """α₀ ≥ 0, the weight of every pair of a user and an item, observed or not; an event adds its ω."""
+    regularization: float | None = None
+    """λ > 0; None is `for_catalogue`'s."""
+    unobserved_weight: float | None = None
+    """α₀ ≥ 0, the weight of every pair of a user and an item, observed or not; an event adds its ω. None is
+    `for_catalogue`'s."""
     exponent: float = 1.0
     """ν ≥ 0: 1 regularises in proportion to the data of a row, 0 all rows alike."""
 
     def __post_init__(self) -> None:
         whole("factors", self.factors, 1, MOST_FACTORS)
         whole("iterations", self.iterations, 1, 10_000)
-        number("regularization", self.regularization, above=0.0)
-        number("unobserved_weight", self.unobserved_weight, least=0.0)
+        if self.regularization is not None:
+            number("regularization", self.regularization, above=0.0)
+        if self.unobserved_weight is not None:
+            number("unobserved_weight", self.unobserved_weight, least=0.0)
         number("exponent", self.exponent, least=0.0)
 
     def initial_item_factors(self, n_items: int, rng: np.random.Generator) -> Float32:
@@ -50,13 +53,29 @@ class Ials:
         table: Float32 = rng.standard_normal((n_items, self.factors), np.float32) * deviation
         return table
 
-    def solver(self, factors: Float32) -> _core.FactorSolver:
-        """The step that turns events into vectors against a fixed table f32[n, m]."""
-        precision = np.full(factors.shape[1], self.regularization, np.float32)
-        with native_errors():
-            return _core.FactorSolver(
-                factors, precision, unobserved_weight=self.unobserved_weight, exponent=self.exponent
-            )
+    def for_catalogue(self, n_items: int) -> FixedIals:
+        """These settings with a number for each None.
+
+        α₀ is 0.1, but not so small that all items together weigh less than 30 events; λ then is such that
+        ``λ (α₀ n)^ν``, the pull on a user with few events, is 6 in a large catalogue and less in one of a few
+        hundred items. Chosen on the first 1 to 20 events of held-out users of eight public logs with 110 to
+        20,000 items, for which a fixed λ differs by a factor of 100.
+        """
+        alpha = max(0.1, 30.0 / max(n_items, 1)) if self.unobserved_weight is None else self.unobserved_weight
+        pull = 6.0 * n_items / (n_items + 500.0)
+        mass = max(alpha * n_items, 1.0) ** self.exponent
+        regularization = max(pull, 0.01) / mass if self.regularization is None else self.regularization
+        return FixedIals(
+            factors=self.factors,
+            iterations=self.iterations,
+            regularization=regularization,
+            unobserved_weight=alpha,
+            exponent=self.exponent,
+        )
+
+    def solver(self, item_factors: Float32) -> _core.FactorSolver:
+        """The step that turns histories into vectors against a fixed table f32[n, m]."""
+        return self.for_catalogue(len(item_factors)).step(item_factors)
 
     def train(
         self,
@@ -88,14 +107,31 @@ class Ials:
         else:
             item_factors = np.ascontiguousarray(item_factors_init, np.float32)
         by_user = histories.offsets, histories.items, histories.weights
+        settings = self.for_catalogue(n_items)
         with native_errors():
             by_item = _core.transpose(*by_user, n_items)
             for iteration in range(self.iterations):
                 progress(iteration, self.iterations, "item factors")
-                user_factors = self.solver(item_factors).solve(*by_user)
-                item_factors = self.solver(user_factors).solve(*by_item)
+                user_factors = settings.step(item_factors).solve(*by_user)
+                item_factors = settings.step(user_factors).solve(*by_item)
         progress(self.iterations, self.iterations, "item factors")
         return user_factors, item_factors
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FixedIals(Ials):
+    """`Ials` with a number for every setting."""
+
+    regularization: float = 0.003
+    unobserved_weight: float = 0.1
+
+    def step(self, factors: Float32) -> _core.FactorSolver:
+        """One side's step against the other side's factors, f32[n, m] or f32[u, m]."""
+        precision = np.full(factors.shape[1], self.regularization, np.float32)
+        with native_errors():
+            return _core.FactorSolver(
+                factors, precision, unobserved_weight=self.unobserved_weight, exponent=self.exponent
+            )
 
 
 def padded_rows(table: Float32, n_items: int) -> Float32:

@@ -30,9 +30,9 @@ class Ridge:
         self,
         *,
         factors: int = 64,
-        iterations: int = 16,
-        regularization: float = 0.003,
-        unobserved_weight: float = 0.1,
+        iterations: int = 12,
+        regularization: float | None = None,
+        unobserved_weight: float | None = None,
         exponent: float = 1.0,
         prior_scale: float = 1.0,
         warm_start: bool = False,
@@ -59,14 +59,15 @@ class Ridge:
         old = self._state if self.warm_start else {}
         start = padded_rows(old["item_factors"], log.n_items) if old else None
         _, factors = self.training.train(log, rng, progress, start)
-        mass = TYPICAL_EVENTS + self.training.unobserved_weight * log.n_items
-        precision = self.training.regularization * mass**self.training.exponent / self.prior_scale
+        settings = self.training.for_catalogue(log.n_items)
+        mass = TYPICAL_EVENTS + settings.unobserved_weight * log.n_items
+        precision = settings.regularization * mass**settings.exponent / self.prior_scale
         width = factors.shape[1]
         self.restore(
             {
                 "item_factors": factors,
                 "precision": np.full(width, precision, np.float32),
-                "unobserved_weight": np.array([self.training.unobserved_weight], np.float32),
+                "unobserved_weight": np.array([settings.unobserved_weight], np.float32),
                 "prior_mean": old.get("prior_mean", np.zeros((1, width), np.float32)),
                 "age_weights": np.ones(1, np.float32),
             }

@@ -43,6 +43,7 @@ def fit_generation(
     step: Step,
 ) -> tuple[Served, FeedbackModel, FitReport]:
     """Train everything on the log, which holds the logged events up to number ``through``, and publish it."""
+    home.check_writable()
     report = FitReport(log.n_events, log.n_users, log.n_items)
     feedback = components.feedback()
     feedback.fit(log.frame)

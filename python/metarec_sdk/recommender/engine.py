@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,16 +11,20 @@ import polars as pl
 
 from metarec_sdk.data import Interactions
 from metarec_sdk.errors import NotFittedError
+from metarec_sdk.feedback import Event
+from metarec_sdk.feedback.sqlite_log import IdKind
 from metarec_sdk.plugins import PluginManager, RankRequest
-from metarec_sdk.recommender.clocks import fit_generation, load_generation
+from metarec_sdk.recommender.clocks import fit_generation, load_generation, update_generation
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.observing import Observing
 from metarec_sdk.recommender.progress import steps
 from metarec_sdk.recommender.recipe import Recipe
-from metarec_sdk.recommender.reports import FitReport
+from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Served
 from metarec_sdk.types import FeedbackModel, Histories, Memberships, TopK
+
+_KINDS: dict[type, IdKind] = {pl.Int64: "integer", pl.String: "string"}
 
 
 class Engine:
@@ -32,26 +37,17 @@ class Engine:
         self._progress = progress
         self._home_path = home
         self._home: Home | None = None
-        self._served: Served | None = None
-        self._feedback: FeedbackModel | None = None
-        self._observing: Observing | None = None
+        self._live: Observing | None = None
+
+    @property
+    def _serving(self) -> Observing:
+        if self._live is None:
+            raise NotFittedError("nothing is fitted yet; call fit(log) or metarec_sdk.load(path) first")
+        return self._live
 
     @property
     def _now(self) -> Served:
-        if self._served is None:
-            raise NotFittedError("nothing is fitted yet; call fit(log) or metarec_sdk.load(path) first")
-        return self._served
-
-    @property
-    def _feedback_model(self) -> FeedbackModel:
-        assert self._feedback is not None
-        return self._feedback
-
-    @property
-    def _observer(self) -> Observing:
-        self._now  # noqa: B018 - nothing can be observed before a fit
-        assert self._observing is not None
-        return self._observing
+        return self._serving.served
 
     @property
     def _folder(self) -> Home:
@@ -70,14 +66,31 @@ class Engine:
         self._components.plugins.fit_finished(report)
         return report
 
+    def _update(self) -> UpdateReport:
+        with steps(self._progress) as step:
+            served, feedback, report = update_generation(
+                self._components, self._folder, self._now, self._serving.feedback, step
+            )
+        self._serve(served, feedback)
+        self._components.plugins.fit_finished(report)
+        return report
+
     def _load(self, generation: str | None) -> None:
         self._serve(*load_generation(self._components, self._folder, generation))
 
     def _serve(self, served: Served, feedback: FeedbackModel) -> None:
-        """Replay what was logged after the generation was trained, then swap it in whole."""
-        observing = Observing(self._folder, served, feedback)
-        observing.replay()
-        self._served, self._feedback, self._observing = served, feedback, observing
+        """Swap a generation in, with everything that was logged after it was trained."""
+        users, items = (_KINDS[type(ids.dtype)] for ids in (served.users.vocabulary.ids, served.items.ids))
+        self._folder.id_kinds = users, items
+        live = Observing(self._folder, served, feedback)
+        live.catch_up()
+        self._live = live
+        live.catch_up()  # what was observed on the old generation meanwhile
+
+    def _observe(self, events: Sequence[Event]) -> list[int]:
+        numbers = self._serving.store(events)
+        self._serving.catch_up()
+        return numbers
 
     def _ranked(
         self, served: Served, histories: Histories, k: int, memberships: Memberships | None, **filters: Any

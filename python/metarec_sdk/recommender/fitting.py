@@ -33,6 +33,10 @@ from metarec_sdk.recommender.validation import validation_episodes
 from metarec_sdk.types import FeedbackModel, MetaFit
 
 
+MIN_PEOPLE = 10
+"""Held-out people below which nothing is decided on them."""
+
+
 def held_out_parts(
     log: Interactions, rng: np.random.Generator
 ) -> tuple[Interactions, Interactions, Interactions]:
@@ -110,8 +114,12 @@ class Fitter:
             drawn = validation_episodes(
                 cold.log.histories, inner.log.histories.take(known), later.log.histories, len(self.items), rng
             )
-            if drawn is None:
-                self.report.notes.append("nobody has enough events to validate on, so defaults are used")
+            people = 0 if drawn is None else len(np.unique(drawn.people))
+            if drawn is None or people < MIN_PEOPLE:
+                self.report.notes.append(
+                    f"{people} people can be held out and {MIN_PEOPLE} are needed to decide anything, "
+                    f"so defaults are used"
+                )
                 return undecided()
             members = Members.fit(self.components, inner, self.step)
         with self._timed("validation: decisions"):

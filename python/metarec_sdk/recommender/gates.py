@@ -44,7 +44,8 @@ class Gates:
         guarded = alone >= 0
         gates[guarded] = np.eye(len(MEMBERS))[alone[guarded]]
         gates[np.asarray(lengths) == 0, 1::2] = 0.0
-        return gates.astype(np.float32)
+        found: Float32 = gates.astype(np.float32)
+        return found
 
     def state(self) -> State:
         """The arrays by name."""

@@ -13,9 +13,10 @@ import polars as pl
 from metarec_sdk.data import Interactions
 from metarec_sdk.errors import ArtefactError, StorageError
 from metarec_sdk.feedback import SQLiteEventLog
+from metarec_sdk.feedback.sqlite_log import IdKind
 from metarec_sdk.updating import GenerationStore
-from metarec_sdk.updating.durable import replace_file
-from metarec_sdk.updating.frame_file import frame_to_bytes
+from metarec_sdk.updating.durable import replace_file, storage_errors
+from metarec_sdk.updating.frame_file import frame_from_bytes, frame_to_bytes
 
 EVENTS = "events.sqlite"
 TRAINING = "training"
@@ -25,19 +26,28 @@ class Home:
     """A model folder; a temporary one until the recommender is saved somewhere."""
 
     def __init__(self, root: str | Path | None = None) -> None:
-        """Open or create the folder. Raises `StorageError` where it can't be written."""
+        """``root``: the folder, made when it is first written to; None for a temporary one."""
         self._temporary = root is None
         if root is None:
             root = tempfile.mkdtemp(prefix="metarec-")
             # It goes with this object, quietly: nobody is asked to close a recommender.
             weakref.finalize(self, shutil.rmtree, root, ignore_errors=True)
         self.root = Path(root)
+        self.store = GenerationStore(self.root)
+        self.id_kinds: tuple[IdKind | None, IdKind | None] = (None, None)
+        self._events: SQLiteEventLog | None = None
+
+    def check_writable(self) -> None:
+        """Find out before hours of training whether a generation can be written; makes the folder.
+
+        Raises `StorageError`.
+        """
         try:
             (self.root / TRAINING).mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.root):
+                pass
         except OSError as error:
             raise StorageError(f"{self.root} can't be used as a model folder: {error}") from error
-        self.store = GenerationStore(self.root)
-        self._events: SQLiteEventLog | None = None
 
     @property
     def temporary(self) -> bool:
@@ -48,7 +58,8 @@ class Home:
     def events(self) -> SQLiteEventLog:
         """The event log, opened when it is first needed."""
         if self._events is None:
-            self._events = SQLiteEventLog(self.root / EVENTS)
+            users, items = self.id_kinds
+            self._events = SQLiteEventLog(self.root / EVENTS, user_ids=users, item_ids=items)
         return self._events
 
     @property
@@ -59,19 +70,24 @@ class Home:
     def store_training(self, log: Interactions) -> str:
         """Keep the log that a generation is trained on, for the nightly refit; the name of the file."""
         content = frame_to_bytes("training", log.frame)
-        name = f"{hashlib.sha256(content).hexdigest()[:16]}.parquet"
-        if not (self.root / TRAINING / name).exists():
-            replace_file(self.root / TRAINING / name, content)
+        name = _name_of(content)
+        path = self.root / TRAINING / name
+        if not path.exists():
+            with storage_errors(path, "written"):
+                replace_file(path, content)
         return name
 
     def training(self, name: str) -> pl.DataFrame:
-        """What `store_training` kept. Raises `ArtefactError` where it is missing."""
+        """What `store_training` kept. Raises `ArtefactError` where it is missing or was altered."""
         path = self.root / TRAINING / name
-        if not path.exists():
-            raise ArtefactError(
-                f"the training log {path} is missing; pass the log to fit() instead of refit()"
-            )
-        return pl.read_parquet(path)
+        remedy = "pass the log to fit() instead of refit()"
+        if not path.is_file():
+            raise ArtefactError(f"the training log {path} is missing; {remedy}")
+        with storage_errors(path, "read"):
+            content = path.read_bytes()
+        if _name_of(content) != name:
+            raise ArtefactError(f"the training log {path} is truncated or altered; {remedy}")
+        return frame_from_bytes(str(path), content)
 
     def copy_to(self, target: Path) -> Home:
         """A full copy in another folder: generations, event log, training log.
@@ -81,11 +97,10 @@ class Home:
         if target.exists() and any(target.iterdir()):
             raise StorageError(f"{target} exists and isn't empty; choose another folder or remove it")
         copy = Home(target)
-        try:
-            for path in (self.root / TRAINING).iterdir():
-                shutil.copy2(path, copy.root / TRAINING)
-        except OSError as error:
-            raise StorageError(f"the model can't be written to {target}: {error}") from error
+        copy.check_writable()
+        for path in (self.root / TRAINING).iterdir():
+            with storage_errors(target, "written"):
+                replace_file(copy.root / TRAINING / path.name, path.read_bytes())
         if self.last_seq:
             self.events.copy_to(target / EVENTS)
         # The alias comes last: a copy that was interrupted is no model.
@@ -97,3 +112,7 @@ class Home:
         if self._events is not None:
             self._events.close()
             self._events = None
+
+
+def _name_of(content: bytes) -> str:
+    return f"{hashlib.sha256(content).hexdigest()[:32]}.parquet"

@@ -10,12 +10,11 @@ from metarec_sdk.adapters import TaskAdapters
 from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.episode_scores import EpisodeScores
+from metarec_sdk.recommender.item_item import VARIANTS, ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.progress import Step
 from metarec_sdk.types import Backbone, Episodes, Float32, Head, Histories, Int32, Int64, Memberships
-
-_ITEM_ITEM = {"symmetric": False, "directed": True}
 
 
 @dataclass
@@ -24,8 +23,8 @@ class Members:
 
     backbone: Backbone
     head: Head
-    item_item: dict[str, ItemKNN]
-    """By variant: symmetric, directed."""
+    item_item: dict[str, ItemItem]
+    """By variant, see `metarec_sdk.recommender.item_item.VARIANTS`."""
     popularity: PopularityForms
 
     @classmethod
@@ -39,9 +38,13 @@ class Members:
             backbone.fit(log, components.rng("backbone"), progress)
         with step(f"head {components.recipe.head}") as progress:
             head.fit(log, components.rng("head"), progress)
-        item_item = {name: ItemKNN(directed=_ITEM_ITEM[name]) for name in variants or _ITEM_ITEM}
-        for member in item_item.values():
-            member.fit(log, components.rng("item-item"))
+        chosen = variants or list(VARIANTS)
+        neighbours = {
+            directed: ItemKNN(directed=directed) for directed in {VARIANTS[name][0] for name in chosen}
+        }
+        for table in neighbours.values():
+            table.fit(log, components.rng("item-item"))
+        item_item = {name: ItemItem(neighbours[VARIANTS[name][0]], VARIANTS[name][1]) for name in chosen}
         return cls(backbone, head, item_item, PopularityForms.fit(log.histories, log.n_items))
 
     def boost_scores(self, variant: str, support: Histories) -> Float32:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
+import threading
 import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
-import polars as pl
-
 from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.feedback import Event, events_from_frame
+from metarec_sdk.feedback import Event
 from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.serving import Served
 from metarec_sdk.types import FeedbackModel
@@ -19,16 +18,18 @@ STANDARD_EVENTS = ("view", "click", "cart", "purchase", "rating", "dwell")
 
 
 class Observing:
-    """Takes events in for one generation."""
+    """One generation being served, kept up with the event log."""
 
     def __init__(self, home: Home, served: Served, feedback: FeedbackModel) -> None:
+        self.served = served
+        self.feedback = feedback
         self._home = home
-        self._served = served
-        self._feedback = feedback
         self._known_types = {*STANDARD_EVENTS, *served.event_types}
+        self._counted = served.trained_through
+        self._lock = threading.Lock()
 
-    def observe(self, events: Sequence[Event]) -> list[int]:
-        """Store the events durably, all or none, then let them count. Returns their sequence numbers.
+    def store(self, events: Sequence[Event]) -> list[int]:
+        """Store the events durably, all or none. Returns their sequence numbers; `catch_up` makes them count.
 
         Raises `UnknownIdError` for a type of event that was never seen, and what `EventLog.append` raises.
         """
@@ -40,29 +41,31 @@ class Observing:
                 "pass home= or call save(path)",
                 stacklevel=4,
             )
-        before = self._home.last_seq
-        numbers = self._home.events.append(events)
-        # A redelivery keeps its old number and already counts; a batch may mix both.
-        self._count(self._home.events.read(after_seq=before).filter(pl.col("seq").is_in(numbers)))
-        return numbers
+        return self._home.events.append(events)
 
-    def observe_frame(self, frame: pl.DataFrame) -> list[int]:
-        """The rows of a frame as events."""
-        return self.observe(events_from_frame(frame))
+    def move(self, home: Home) -> None:
+        """Go on with the copy of the log in another folder."""
+        with self._lock:
+            self._home = home
 
-    def replay(self) -> None:
-        """Let everything count that was logged after the generation was trained."""
-        if self._home.last_seq > self._served.trained_through:
-            self._count(self._home.events.read(after_seq=self._served.trained_through))
+    def catch_up(self) -> None:
+        """Let everything count that the log holds and this generation doesn't know yet, in its order.
 
-    def _count(self, frame: pl.DataFrame) -> None:
-        if frame.is_empty():
-            return
-        _, weights = self._feedback.weigh(frame)
-        items = self._served.items.encode(frame["item_id"])
-        for user, item, weight, timestamp in zip(frame["user_id"], items, weights, frame["timestamp"]):
-            if item >= 0:  # an item that is new joins the catalogue at the next update
-                self._served.users.add(user, int(item), float(weight), timestamp)
+        What counts is read back from the log, so that threads, redeliveries and other processes that write
+        to the same log all end in the same state.
+        """
+        with self._lock:
+            if self._home.last_seq <= self._counted:
+                return
+            frame = self._home.events.read(after_seq=self._counted)
+            if frame.is_empty():
+                return
+            _, weights = self.feedback.weigh(frame)
+            items = self.served.items.encode(frame["item_id"])
+            for user, item, weight, timestamp in zip(frame["user_id"], items, weights, frame["timestamp"]):
+                if item >= 0:  # an item that is new joins the catalogue at the next update
+                    self.served.users.add(user, int(item), float(weight), timestamp)
+            self._counted = frame["seq"][-1]
 
     def _check_type(self, place: int, event_type: str) -> None:
         if event_type in self._known_types:

@@ -12,19 +12,20 @@ from pydantic import ValidationError
 
 from metarec_sdk.data import Interactions, Vocabulary
 from metarec_sdk.errors import ArgumentError, ArtefactError, DataError
-from metarec_sdk.feedback import Event
+from metarec_sdk.feedback import Event, events_from_frame
 from metarec_sdk.plugins import PluginManager
-from metarec_sdk.recommender.clocks import full_log, update_generation
+from metarec_sdk.ranking import MAX_K
+from metarec_sdk.recommender.clocks import full_log
 from metarec_sdk.recommender.engine import Engine
 from metarec_sdk.recommender.episode_scores import MEMBERS
 from metarec_sdk.recommender.home import Home
-from metarec_sdk.recommender.progress import steps
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Unknown
 from metarec_sdk.recommender.stack import joined, members
 from metarec_sdk.types import Float32, Histories, Int32, Memberships, Ranker, TopK
 from metarec_sdk.updating import Generation
+from metarec_sdk.updating.store_folder import ALIAS
 
 
 class Recommender(Engine):
@@ -130,13 +131,7 @@ class Recommender(Engine):
             DataError: nothing was observed since the last generation.
             ConflictError: somebody else published meanwhile; nothing was changed.
         """
-        with steps(self._progress) as step:
-            served, feedback, report = update_generation(
-                self._components, self._folder, self._now, self._feedback_model, step
-            )
-        self._serve(served, feedback)
-        self._components.plugins.fit_finished(report)
-        return report
+        return self._update()
 
     def refit(self) -> FitReport:
         """The nightly clock: train everything again on the training log and all events observed since.
@@ -187,6 +182,8 @@ class Recommender(Engine):
             UnknownIdError: a user or an item isn't known.
         """
         served = self._now
+        if isinstance(k, bool) or not isinstance(k, int | np.integer) or not 1 <= k <= MAX_K:
+            raise ArgumentError(f"k must be a whole number from 1 to {MAX_K:,}, got {k!r}")
         if (users is None) == (history is None):
             raise ArgumentError(
                 "pass either users (known ids) or history (lists of item ids), not both or none"
@@ -222,6 +219,8 @@ class Recommender(Engine):
         Returns columns item_id, rank, similar_item_id, score. Raises `UnknownIdError` for an unknown item.
         """
         served = self._now
+        if not 1 <= k <= MAX_K:
+            raise ArgumentError(f"k must be from 1 to {MAX_K:,}, got {k}")
         listed = [items] if isinstance(items, str | int) else list(items)
         indices = served.item_indices(listed, "items", "raise")
         found = served.frame(pl.Series(listed), served.similar(indices, k))
@@ -276,14 +275,15 @@ class Recommender(Engine):
             made = Event(user, item, event, value, timestamp, **context)
         except TypeError as error:
             raise ArgumentError(f"observe: {error}") from None
-        return self._observer.observe([made])[0]
+        return self._observe([made])[0]
 
     def observe_many(self, events: Interactions | pl.DataFrame) -> list[int]:
         """Log a batch of events, all or none; columns as `read_interactions` gives them.
 
         Returns their sequence numbers. Raises what `observe` raises.
         """
-        return self._observer.observe_frame(events.frame if isinstance(events, Interactions) else events)
+        frame = events.frame if isinstance(events, Interactions) else events
+        return self._observe(events_from_frame(frame))
 
     # Generations ---------------------------------------------------------------------------------------
 
@@ -302,9 +302,7 @@ class Recommender(Engine):
         if self._folder.temporary:
             self._folder.close()
             self._home, self._home_path = copy, target
-            assert self._served is not None
-            assert self._feedback is not None
-            self._serve(self._served, self._feedback)
+            self._serving.move(copy)
         else:
             copy.close()
         return target
@@ -338,7 +336,7 @@ class Recommender(Engine):
             PluginError: a component's plugin isn't installed; the message names the distribution.
         """
         root = Path(path)
-        if not root.is_dir():
+        if not (root / ALIAS).is_file():
             raise ArtefactError(f"{root} isn't a model folder; save one with Recommender.save(path)")
         home = Home(root)
         recipe = Recipe.model_validate(home.store.load().documents["recipe"])

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from metarec_sdk.data import Vocabulary
 from metarec_sdk.errors import ArgumentError, UnknownIdError
 from metarec_sdk.ranking import ItemIndex
-from metarec_sdk.recommender.stack import BATCH, Boosts, Stack
+from metarec_sdk.recommender.item_item import Boosts
+from metarec_sdk.recommender.stack import BATCH, Stack
 from metarec_sdk.recommender.users import Users
 from metarec_sdk.types import Float32, Histories, Int32, TopK
 

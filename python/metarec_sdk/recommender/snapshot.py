@@ -10,6 +10,7 @@ from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.recommender.cold_start import ColdStart
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.gates import Gates
+from metarec_sdk.recommender.item_item import ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms
 from metarec_sdk.recommender.serving import Served
 from metarec_sdk.recommender.stack import Stack
@@ -36,7 +37,7 @@ def arrays_of(
     return {
         "backbone": stack.backbone.state(),
         "head": stack.head.state(),
-        "item_item": stack.item_item.state(),
+        "item_item": stack.item_item.neighbours.state(),
         "adapters": stack.adapters.state() if stack.adapters is not None else {},
         "clusterer": stack.tasks.clusterer.state() if stack.tasks.n_tasks > 1 else {},
         "feedback": feedback.state(),
@@ -54,7 +55,7 @@ def arrays_of(
 def document_of(stack: Stack, categories: list[str]) -> dict[str, Any]:
     """Everything of a stack that isn't numeric."""
     return {
-        "item_item": {"directed": stack.item_item.directed},
+        "item_item": {"directed": stack.item_item.neighbours.directed, "last": stack.item_item.last},
         "popularity_forms": stack.popularity.names,
         "cold_choice": stack.cold.choice,
         "tasks": {
@@ -77,8 +78,8 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     backbone.restore(arrays["backbone"])
     head.restore(arrays["head"])
     feedback.restore(arrays["feedback"])
-    item_item = ItemKNN(directed=document["item_item"]["directed"])
-    item_item.restore(arrays["item_item"])
+    neighbours = ItemKNN(directed=document["item_item"]["directed"])
+    neighbours.restore(arrays["item_item"])
     tasks = document["tasks"]
     clusterer: Clusterer = OneTask()
     if tasks["n_tasks"] > 1:
@@ -89,7 +90,7 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     stack = Stack(
         backbone=backbone,
         head=head,
-        item_item=item_item,
+        item_item=ItemItem(neighbours, document["item_item"]["last"]),
         adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
         tasks=TaskModel(
             clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]

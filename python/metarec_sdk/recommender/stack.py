@@ -15,19 +15,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk.adapters import TaskAdapters
-from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.ranking import ItemIndex
 from metarec_sdk.recommender.cold_start import ColdStart
 from metarec_sdk.recommender.gates import Gates
+from metarec_sdk.recommender.item_item import Boosts, ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.task_model import TaskModel
-from metarec_sdk.types import Backbone, Float32, Head, Histories, Int32, Int64, Memberships, TopK
+from metarec_sdk.types import Backbone, Float32, Head, Histories, Int32, Memberships, TopK
 
 BATCH = 4096
 """Histories ranked at once: bounds the memory of a batch of any size."""
-
-Boosts = tuple[Int64, Int32, Float32]
-"""CSR (offsets i64[b + 1], items i32[e], added scores f32[e])."""
 
 
 @dataclass
@@ -36,7 +33,7 @@ class Stack:
 
     backbone: Backbone
     head: Head
-    item_item: ItemKNN
+    item_item: ItemItem
     adapters: TaskAdapters | None
     tasks: TaskModel
     gates: Gates
