@@ -22,6 +22,7 @@ Scorer = Callable[[torch.Tensor, EpisodeTensors, Candidates], torch.Tensor]
 
 _SMOOTHING = 500.0  # events' worth of overall popularity in the popularity of each bin
 _RIDGE = 1.0  # nats, in units of each gate: keeps a bin that has next to no data near the start
+_TOLERANCE = 2e-4  # of the loss, between two steps
 _BLOCK = 256
 
 
@@ -91,16 +92,17 @@ def fit_gates(
 ) -> torch.Tensor:
     """f[N_BINS, 3], the gates of least loss over the given rows.
 
-    They start at scores of unit deviation over the catalogue and half of each popularity, where a bin without
-    data stays. Newton's method with a damping of each bin's own (Levenberg 1944): a step that raises the loss
+    They start at half: of scores of unit deviation over the catalogue and of each popularity, where a bin
+    without data stays. Newton's method with a damping of each bin's own (Levenberg 1944): a step that raises the loss
     of its bin is taken back and the damping grows.
     """
     rows = torch.arange(len(episodes)) if rows is None else rows
     units = _units(scorer, episodes, popularity, rows, seed)
-    start = units * torch.tensor([[1.0, 0.5, 0.5]], dtype=units.dtype).expand(N_BINS, 3)
+    start = units * torch.tensor([[0.5, 0.5, 0.5]], dtype=units.dtype).expand(N_BINS, 3)
     gates, tried = start.clone(), start.clone()
     best = torch.full((N_BINS,), torch.inf, dtype=start.dtype)
-    damping = torch.full((N_BINS,), 1e-3, dtype=start.dtype)
+    damping = torch.ones(N_BINS, dtype=start.dtype)
+    settled = torch.zeros(N_BINS, dtype=torch.bool)
     gradient = torch.zeros_like(start)
     hessian = torch.zeros(N_BINS, 3, 3, dtype=start.dtype)
     eye = torch.eye(3, dtype=start.dtype)
@@ -111,13 +113,13 @@ def fit_gates(
         first = first + _RIDGE * away / units
         second = second + torch.diag(_RIDGE / units.square())
         better = loss < best
-        settled = better & (best - loss < 1e-4 * loss.abs() + 1e-6)
+        settled |= (best - loss).abs() < _TOLERANCE * loss + 1e-9
         gates = torch.where(better[:, None], tried, gates)
         gradient = torch.where(better[:, None], first, gradient)
         hessian = torch.where(better[:, None, None], second, hessian)
         best = torch.where(better, loss, best)
-        damping = torch.where(better, damping * 0.2, damping * 10)
-        if (settled | (damping > 1e4)).all():
+        damping = torch.where(better, damping * 0.1, damping * 8)
+        if (settled | (damping > 1e3)).all():
             break
         scale = hessian.diagonal(dim1=1, dim2=2)[:, :, None] * eye
         step = torch.linalg.solve(hessian + damping[:, None, None] * scale, gradient[:, :, None])

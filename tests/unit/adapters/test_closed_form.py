@@ -35,9 +35,9 @@ def judged(made, query, items):
 
 
 def test_swapped_preferences_are_recovered_and_beat_one_task(world, mean_backbone, other_head):
-    made, validation, test = world(500, seed=1), world(250, seed=2), world(300, seed=3)
+    made, validation, test = world(400, seed=1), world(200, seed=2), world(200, seed=3)
     assert isinstance(ClosedForm(), MetaLearner)
-    found = fit(made, validation, mean_backbone, other_head)
+    found = fit(made, validation, mean_backbone, other_head, epochs=8)
     assert found.head == {}  # a head of an unknown kind is left alone
     losses = found.losses
     assert losses["adapters/after"] == losses["adapters/tasks"] < losses["adapters/parent"] - 0.2
@@ -52,7 +52,7 @@ def test_swapped_preferences_are_recovered_and_beat_one_task(world, mean_backbon
     zero_shot = judged(test, mean_backbone.encode(support), items)
     parent = judged(test, adapters.apply(mean_backbone, support, Memberships.parent(len(support))), items)
     own = judged(test, adapters.apply(mean_backbone, support, test.memberships), items)
-    wrong = world(300, seed=3).memberships
+    wrong = world(200, seed=3).memberships
     wrong.tasks[:, 0] = 1 - test.task
     others = judged(test, adapters.apply(mean_backbone, support, wrong), items)
     assert own < parent - 0.2
@@ -142,7 +142,7 @@ def test_ridge_prior_is_learned(world, mean_backbone, ridge):
 
 
 def test_same_seed_same_bytes_and_another_seed_others(world, two_site_backbone, natpar):
-    made, validation = world(200, seed=1), world(100, seed=2)
+    made, validation = world(100, seed=1), world(60, seed=2)
     one, two, other = (
         fit(made, validation, two_site_backbone, natpar, seed=seed, epochs=2) for seed in (5, 5, 6)
     )
@@ -154,8 +154,8 @@ def test_same_seed_same_bytes_and_another_seed_others(world, two_site_backbone, 
 
 
 def test_start_keeps_the_head_and_continues_the_adapters(world, mean_backbone, natpar):
-    made, validation = world(400, seed=1, sizes=(0.2, 0.8)), world(250, seed=2, sizes=(0.2, 0.8))
-    first = fit(made, validation, mean_backbone, natpar, n_tasks=2)
+    made, validation = world(240, seed=1, sizes=(0.2, 0.8)), world(150, seed=2, sizes=(0.2, 0.8))
+    first = fit(made, validation, mean_backbone, natpar, n_tasks=2, epochs=5)
     again = fit(made, validation, mean_backbone, natpar, start=first, epochs=1)
     for name in ("psi_in", "psi_out", "prior_variance"):
         np.testing.assert_array_equal(again.head[name], first.head[name])
@@ -165,8 +165,8 @@ def test_start_keeps_the_head_and_continues_the_adapters(world, mean_backbone, n
 
 
 def test_two_sites_are_learned_and_served_alike(world, two_site_backbone, other_head):
-    made, validation = world(400, seed=1), world(250, seed=2)
-    found = fit(made, validation, two_site_backbone, other_head)
+    made, validation = world(300, seed=1), world(150, seed=2)
+    found = fit(made, validation, two_site_backbone, other_head, epochs=6)
     assert {row["site"] for row in found.structure} == {"inner", "final"}
     adapters = TaskAdapters.from_state(found.adapters)
     served = adapters.apply(two_site_backbone, validation.episodes.support, validation.memberships)

@@ -14,7 +14,7 @@ from metarec_sdk.adapters.hierarchical_map import (
     starting_point,
 )
 
-LONG = Schedule(epochs=25, patience=25, rate=0.02)
+LONG = Schedule(epochs=15, patience=15, rate=0.03)
 
 
 def quiet(done, total):
