@@ -5,20 +5,7 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "FactorSolver",
-    "ItemIndex",
-    "__version__",
-    "gram",
-    "isa",
-    "item_item_boosts",
-    "item_knn",
-    "natpar_query",
-    "natpar_state",
-    "symmetric_eigen",
-    "threads",
-    "transpose",
-]
+__all__ = ["ItemIndex", "__version__", "isa", "threads"]
 
 __version__: str
 
