@@ -2,10 +2,10 @@
 
     METAREC_NUM_THREADS=1 taskset -c 0 python benches/event_to_list.py
 
-One ``observe`` and one ``recommend`` at a time, for random users; p50 and p99 in milliseconds of the whole and
-of its two parts. ``observe`` ends with a commit that is synchronised to disk, so its time is mostly the disk's: a
-plain write and fsync of as many bytes is measured beside it, in turns. The log is drawn at random (Zipf
-popularity, groups of taste), since what is measured is time.
+One ``observe`` and one ``recommend`` at a time, for random users; p50 and p99 in milliseconds of the whole
+and of its two parts. ``observe`` ends with a commit that is synchronised to disk, so its time is mostly the
+disk's: a plain write and fsync of as many bytes is measured beside it, in turns. The log is drawn at random
+(Zipf popularity, groups of taste), since what is measured is time.
 """
 
 from __future__ import annotations

@@ -3,10 +3,10 @@
     env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benches/recommend_against_implicit.py
 
 ``ranking`` gives both sides the same factors, users and seen items: ``ItemIndex.topk`` against
-``AlternatingLeastSquares.recommend(filter_already_liked_items=True)``, lists compared before anything is timed.
-``facade`` is ``Recommender.recommend`` from ids to a frame with everything that it does besides (fold-in of each
-history, head, item-item boosts, gates): what a user waits for. Each side uses the number of threads, one or all,
-that is faster for it. The data is ``ml-1m`` from ``METAREC_DATA`` or ``../shared/data``.
+``AlternatingLeastSquares.recommend(filter_already_liked_items=True)``, lists compared before anything is
+timed. ``facade`` is ``Recommender.recommend`` from ids to a frame with everything that it does besides
+(fold-in of each history, head, item-item boosts, gates): what a user waits for. Each side uses the number of
+threads, one or all, that is faster for it. The data is ``ml-1m`` from ``METAREC_DATA`` or ``../shared/data``.
 """
 
 from __future__ import annotations
