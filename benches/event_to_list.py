@@ -21,7 +21,7 @@ import numpy as np
 import polars as pl
 
 sys.path.insert(0, str(Path(__file__).parent))
-from record import append, machine
+from _record import append, machine
 
 import metarec_sdk as mr
 

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
-from record import append, interleaved, machine, medians
+from _record import append, interleaved, machine, medians
 
 import metarec_sdk as mr
 from metarec_sdk.data import datasets, encode
