@@ -16,13 +16,14 @@ import metarec_sdk
 from metarec_sdk.cli.output import Json, show, show_json
 from metarec_sdk.errors import ArgumentError, UnknownIdError
 
-
 LONG = "(long)"
 """In the first line of a script's docstring: it runs only when it is named."""
 
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks to run; none runs all but the long ones.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks to run; all but the long ones if none.")
+    ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Only list them.")] = False,
     folder: Annotated[Path | None, typer.Option(help="The folder benches/ of a checkout.")] = None,
     json: Json = False,
