@@ -2,27 +2,51 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
 
-def user_gain(before: torch.Tensor, after: torch.Tensor, users: torch.Tensor) -> tuple[float, float]:
-    """(mean, standard error) in nats of the paired gain ``before − after``, averaged per user first.
+@dataclass(frozen=True)
+class Verdict:
+    """How good the ranking of each validation episode is."""
 
-    Episodes of one user aren't independent, so the error is taken over users: before, after f[b],
-    users i64[b]. With fewer than two users the error is infinite.
+    losses: torch.Tensor
+    """f[b], mean cross-entropy in nats per query event."""
+    ndcg: torch.Tensor
+    """f[b], NDCG@10."""
+    users: torch.Tensor
+    """i64[b]."""
+
+    @property
+    def loss(self) -> float:
+        """Mean loss, every user counted once."""
+        return float(per_user(self.losses, self.users).mean()) if len(self.users) else 0.0
+
+    def gain_over(self, before: Verdict) -> tuple[float, float]:
+        """(mean, standard error) in nats of the paired gain in loss, over users."""
+        return mean_and_error(per_user(before.losses - self.losses, self.users))
+
+    def earns_its_place(self, before: Verdict) -> bool:
+        """Whether the loss falls by more than one standard error while NDCG@10 doesn't fall: a loss can also
+        fall by better calibration alone, which ranks nothing better."""
+        gain, error = self.gain_over(before)
+        return gain > error and mean_and_error(per_user(self.ndcg - before.ndcg, self.users))[0] >= 0
+
+
+def per_user(values: torch.Tensor, users: torch.Tensor) -> torch.Tensor:
+    """f64[people], the mean of each user's episodes, which aren't independent of each other.
+
+    users: i64[b]; numbers that don't occur are left out.
     """
-    n_users = int(users.max()) + 1 if len(users) else 0
-    if n_users < 2:
+    people, place = torch.unique(users, return_inverse=True)
+    total = torch.zeros(len(people), dtype=torch.float64).index_add_(0, place, values.double())
+    return total / torch.bincount(place, minlength=len(people))
+
+
+def mean_and_error(values: torch.Tensor) -> tuple[float, float]:
+    """(mean, standard error); the error of fewer than two values is infinite."""
+    if len(values) < 2:
         return 0.0, float("inf")
-    gain = (before - after).double()
-    total = torch.zeros(n_users, dtype=torch.float64).index_add_(0, users, gain)
-    count = torch.bincount(users, minlength=n_users)
-    mean = (total / count.clamp(min=1))[count > 0].numpy()
-    return float(mean.mean()), float(mean.std(ddof=1) / np.sqrt(len(mean)))
-
-
-def earns_its_place(before: torch.Tensor, after: torch.Tensor, users: torch.Tensor) -> bool:
-    """Whether the paired gain is above one standard error."""
-    gain, error = user_gain(before, after, users)
-    return gain > error
+    return float(values.mean()), float(values.std() / np.sqrt(len(values)))

@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 
-from metarec_sdk.adapters.acceptance import earns_its_place
 from metarec_sdk.adapters.adapter_problem import AdapterProblem
 from metarec_sdk.adapters.early_stopping import Schedule
 from metarec_sdk.adapters.hierarchical_map import (
@@ -31,37 +30,34 @@ def learn_adapters(
 ) -> tuple[State, list[dict[str, Any]], dict[str, float]]:
     """(adapter arrays or {}, structure rows, losses): what beats the step before it by more than a standard
     error stays. start: arrays of an earlier fit, whose A and B_0 are taken over."""
-    users = problem.validation.users
-    best = problem.judged_losses({}, {})
-    losses = {"adapters/before": mean_per_user(best, problem)}
+    best = problem.judged({}, {})
+    losses = {"adapters/before": best.loss}
     learned = continued(problem, rank, start) if start else starting_point(problem, rank)
     empty = replace(learned, up={site: torch.zeros_like(up) for site, up in learned.up.items()})
-    gates = problem.gates.moves.clone()
+    gates = problem.gates
 
     learn_parent(problem, learned, schedule, lambda done, of: tick(done, of, "parent adapter"))
-    after = problem.judged_losses(learned.down, learned.up)
-    losses["adapters/parent"] = mean_per_user(after, problem)
-    accepted = earns_its_place(best, after, users)
+    after = problem.judged(learned.down, learned.up)
+    losses["adapters/parent"] = after.loss
+    accepted = after.earns_its_place(best)
     if accepted:
         drop_useless_sites(problem, learned)
-        best = problem.judged_losses(learned.down, learned.up)
+        best = problem.judged(learned.down, learned.up)
     else:
-        learned = empty
-        problem.gates.moves.copy_(gates)
+        learned, problem.gates = empty, gates
 
     if problem.n_tasks > 1:
         weigh_evidence(problem, learned)
         if any(found.kept.any() for found in learned.evidence.values()):
-            parent, gates = replace(learned), problem.gates.moves.clone()
+            parent, gates = replace(learned), problem.gates
             learn_tasks(problem, learned, schedule, lambda done, of: tick(done, of, "task adapters"))
-            after = problem.judged_losses(learned.down, learned.up)
-            losses["adapters/tasks"] = mean_per_user(after, problem)
-            if earns_its_place(best, after, users):
+            after = problem.judged(learned.down, learned.up)
+            losses["adapters/tasks"] = after.loss
+            if after.earns_its_place(best):
                 best, accepted = after, True
             else:
-                learned = replace(parent, evidence={})
-                problem.gates.moves.copy_(gates)
-    losses["adapters/after"] = mean_per_user(best, problem)
+                learned, problem.gates = replace(parent, evidence={}), gates
+    losses["adapters/after"] = best.loss
     if not accepted:
         return {}, structure(problem, replace(learned, down={}, up={}, evidence={})), losses
     prune(learned)
@@ -86,12 +82,6 @@ def structure(problem: AdapterProblem, learned: Learned) -> list[dict[str, Any]]
             for task, rank in enumerate(ranks)
         ]
     return rows
-
-
-def mean_per_user(losses: torch.Tensor, problem: AdapterProblem) -> float:
-    """Mean validation loss in nats per query event, every user counted once."""
-    share = problem.validation.share
-    return float((losses * share).sum() / share.sum())
 
 
 def continued(problem: AdapterProblem, rank: int, start: State) -> Learned:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import EpisodeTensors, episode_tensors
 from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
 from metarec_sdk.adapters.gates import (
-    MovingGates,
-    calibrated_losses,
+    calibrated,
     fit_gates,
     gated,
+    judge,
     log_popularity,
-    mean_losses,
 )
 from metarec_sdk.adapters.sites import Sites, Tensors
 from metarec_sdk.adapters.task_adapter import soft_delta
@@ -35,8 +35,8 @@ class AdapterProblem:
     validation: EpisodeTensors
     validation_inputs: Tensors
     popularity: torch.Tensor
-    gates: MovingGates
-    """Trained along with the adapters."""
+    gates: torch.Tensor
+    """f[N_BINS, 3], those of the last `validation_loss`."""
     generator: torch.Generator
 
     @classmethod
@@ -61,8 +61,7 @@ class AdapterProblem:
         inputs = sites.inputs(training[0].support.take(rows))
         judged_inputs = sites.inputs(validation[0].support.take(judged_rows))
         popularity = log_popularity(drawn, len(sites.items))
-        # Gates from people that the backbone wasn't trained on: on its own it looks surer than it is.
-        gates = fit_gates(sites.scorer(judged_inputs, {}, {}), judged, popularity)
+        gates = fit_gates(sites.scorer(judged_inputs, judged, {}, {}), judged, popularity)
         return cls(
             sites,
             n_tasks,
@@ -71,7 +70,7 @@ class AdapterProblem:
             judged,
             judged_inputs,
             popularity,
-            MovingGates.of(gates),
+            gates,
             generator,
         )
 
@@ -81,20 +80,23 @@ class AdapterProblem:
         chosen = candidates(batch, len(self.sites.items), self.generator)
         part = {name: value[rows] for name, value in self.inputs.items()}
         scores = self.sites.hidden(part, batch, down, up) @ chosen.of(self.sites.items).T
-        logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
+        logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
         return query_losses(logits, batch, chosen) * batch.share
 
     def validation_loss(self, down: Tensors, up: Tensors) -> float:
-        """Mean validation loss in nats under the present gates, for early stopping."""
-        scorer = self.sites.scorer(self.validation_inputs, down, up)
-        losses = mean_losses(scorer, self.validation, self.popularity, self.gates.value())
-        share = self.validation.share
-        return float((losses * share).sum() / share.sum())
+        """Mean validation loss in nats, for early stopping, under gates that are fitted anew.
 
-    def judged_losses(self, down: Tensors, up: Tensors) -> torch.Tensor:
-        """f[v], validation loss of each episode under gates that other users calibrated."""
-        scorer = self.sites.scorer(self.validation_inputs, down, up)
-        return calibrated_losses(scorer, self.validation, self.popularity)
+        Training goes on with these gates. They come from people that the backbone wasn't trained on: on its
+        own people it looks surer than it is, and gates trained there would grow beyond measure.
+        """
+        scorer = self.sites.scorer(self.validation_inputs, self.validation, down, up)
+        self.gates = fit_gates(scorer, self.validation, self.popularity, guess=self.gates)
+        return judge(scorer, self.validation, self.popularity, self.gates).loss
+
+    def judged(self, down: Tensors, up: Tensors) -> Verdict:
+        """On validation, under gates that other users calibrated."""
+        scorer = self.sites.scorer(self.validation_inputs, self.validation, down, up)
+        return calibrated(scorer, self.validation, self.popularity)
 
     def output_gradients(self, rows: torch.Tensor, down: Tensors, up: Tensors) -> tuple[Tensors, Tensors]:
         """(g, x): per episode the gradient of its loss at each site's output f[rows, d_out] and the site's
@@ -119,7 +121,7 @@ class AdapterProblem:
             chosen = candidates(batch, len(self.sites.items), self.generator)
             part = {name: value[block] for name, value in self.inputs.items()}
             scores = self.sites.run(part, probed) @ chosen.of(self.sites.items).T
-            logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
+            logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
             loss = query_losses(logits, batch, chosen).sum()
             for site, gradient in zip(probes, torch.autograd.grad(loss, list(probes.values()))):
                 gradients[site].append(gradient)

@@ -15,6 +15,7 @@ from metarec_sdk.adapters.batch import EpisodeTensors
 
 FULL_CATALOGUE = 50_000
 NEGATIVES = 4_096
+_CUT = 10
 
 
 @dataclass(frozen=True)
@@ -58,9 +59,20 @@ def candidates(batch: EpisodeTensors, n_items: int, generator: torch.Generator) 
 
 
 def query_losses(logits: torch.Tensor, batch: EpisodeTensors, chosen: Candidates) -> torch.Tensor:
-    """f[b], ``Σ_q ω_q (log Σ_i e^{s_i} − s_q)`` of logits [b, c], which may be overwritten."""
+    """f[b], ``Σ_q ω_q (log Σ_i e^{s_i} − s_q)`` of logits [b, c]."""
     target = logits.gather(1, chosen.query)  # [b, q]
     weighted = logits if chosen.log_weights is None else logits + chosen.log_weights
     weighted = weighted.index_put(chosen.masked, torch.tensor(-torch.inf, dtype=logits.dtype))
     total = torch.logsumexp(weighted, 1)  # [b]
     return (batch.query_weights * (total[:, None] - target)).sum(1)
+
+
+def query_ndcg(logits: torch.Tensor, batch: EpisodeTensors, chosen: Candidates) -> torch.Tensor:
+    """f[b], NDCG@10 of the query among the candidates of logits [b, c], the support masked."""
+    ranked = logits.index_put(chosen.masked, torch.tensor(-torch.inf, dtype=logits.dtype))
+    best = ranked.topk(min(_CUT, ranked.shape[1]), dim=1).indices  # [b, 10]
+    counts = batch.query_weights > 0
+    hits = ((best[:, :, None] == chosen.query[:, None]) & counts[:, None]).any(2).to(logits.dtype)
+    discount = 1 / torch.log2(torch.arange(2, _CUT + 2, dtype=logits.dtype))
+    wanted = counts.sum(1).clamp(min=1, max=_CUT)
+    return (hits * discount[: hits.shape[1]]).sum(1) / discount.cumsum(0)[wanted - 1]

@@ -79,8 +79,8 @@ def find_evidence(
     """The score test at one site; give each user once (episodes of one user aren't independent).
 
     A direction is kept where its heterogeneity, standardised over the permutations and itself, is larger than
-    that of any direction in any permutation (a test of the whole site at level 1/(permutations + 1); Westfall &
-    Young 1993), and a task keeps it where its own share is beyond the permutations' mean by a standard
+    that of any direction in any permutation (a test of the whole site at level 1/(permutations + 1), Westfall
+    & Young 1993), and a task keeps it where its own share is beyond the permutations' mean by a standard
     deviation.
     """
     weights = dense_memberships(batch, n_tasks)

@@ -9,19 +9,25 @@ on other users than those the loss is taken over.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
 
+from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import N_BINS, EpisodeTensors
-from metarec_sdk.adapters.catalogue_loss import Candidates, candidates, query_losses
+from metarec_sdk.adapters.catalogue_loss import Candidates, candidates, query_losses, query_ndcg
 
 Scorer = Callable[[torch.Tensor, EpisodeTensors, Candidates], torch.Tensor]
 """``scorer(rows i64[b], batch, candidates) -> f[b, c]``, the scores of the given rows of an episode set."""
 
 _SMOOTHING = 500.0  # events' worth of overall popularity in the popularity of each bin
 _RIDGE = 1.0  # nats, in units of each gate: keeps a bin that has next to no data near the start
+_TOLERANCE = 2e-4  # of the loss, between two steps
 _BLOCK = 256
+
+
+def vector_scorer(vectors: torch.Tensor, table: torch.Tensor) -> Scorer:
+    """Scores of users whose vectors f[b, d] are at hand, over an item table f[n, d]."""
+    return lambda rows, batch, chosen: vectors[rows] @ chosen.of(table).T
 
 
 def log_popularity(episodes: EpisodeTensors, n_items: int) -> torch.Tensor:
@@ -35,29 +41,6 @@ def log_popularity(episodes: EpisodeTensors, n_items: int) -> torch.Tensor:
     smooth = _SMOOTHING * overall
     by_bin = (counts + smooth) / (counts.sum(1, keepdim=True) + _SMOOTHING)
     return torch.log(torch.cat([overall[None], by_bin]))
-
-
-@dataclass
-class MovingGates:
-    """Gates in training: moves away from their base, in units of each kind of gate."""
-
-    base: torch.Tensor
-    """f[N_BINS, 3]."""
-    units: torch.Tensor
-    """f[3]."""
-    moves: torch.Tensor
-    """f[N_BINS, 3], what is trained."""
-
-    @classmethod
-    def of(cls, base: torch.Tensor) -> MovingGates:
-        """Gates that haven't moved yet."""
-        units = torch.ones(3, dtype=base.dtype)
-        units[0] = base[:, 0].abs().mean()
-        return cls(base, units, torch.zeros_like(base))
-
-    def value(self) -> torch.Tensor:
-        """f[N_BINS, 3], differentiable in the moves."""
-        return self.base + self.units * self.moves
 
 
 def gated(
@@ -80,21 +63,24 @@ def fit_gates(
     popularity: torch.Tensor,
     *,
     rows: torch.Tensor | None = None,
+    guess: torch.Tensor | None = None,
     steps: int = 12,
     seed: int = 0,
 ) -> torch.Tensor:
     """f[N_BINS, 3], the gates of least loss over the given rows.
 
-    They start at scores of unit deviation over the catalogue and half of each popularity, where a bin without
-    data stays. Newton's method with a damping of each bin's own (Levenberg 1944): a step that raises the loss
-    of its bin is taken back and the damping grows.
+    They start at half: of scores of unit deviation over the catalogue and of each popularity, where a bin
+    without data stays; a guess that is near the answer saves steps. Newton's method with a damping of each
+    bin's own (Levenberg 1944): a step that raises the loss of its bin is taken back and the damping grows.
     """
     rows = torch.arange(len(episodes)) if rows is None else rows
     units = _units(scorer, episodes, popularity, rows, seed)
-    start = units * torch.tensor([[1.0, 0.5, 0.5]], dtype=units.dtype).expand(N_BINS, 3)
-    gates, tried = start.clone(), start.clone()
+    start = units * torch.tensor([[0.5, 0.5, 0.5]], dtype=units.dtype).expand(N_BINS, 3)
+    tried = start if guess is None else guess
+    gates = tried.clone()
     best = torch.full((N_BINS,), torch.inf, dtype=start.dtype)
-    damping = torch.full((N_BINS,), 1e-3, dtype=start.dtype)
+    damping = torch.ones(N_BINS, dtype=start.dtype)
+    settled = torch.zeros(N_BINS, dtype=torch.bool)
     gradient = torch.zeros_like(start)
     hessian = torch.zeros(N_BINS, 3, 3, dtype=start.dtype)
     eye = torch.eye(3, dtype=start.dtype)
@@ -105,13 +91,13 @@ def fit_gates(
         first = first + _RIDGE * away / units
         second = second + torch.diag(_RIDGE / units.square())
         better = loss < best
-        settled = better & (best - loss < 1e-4 * loss.abs() + 1e-6)
+        settled |= (best - loss).abs() < _TOLERANCE * loss + 1e-9
         gates = torch.where(better[:, None], tried, gates)
         gradient = torch.where(better[:, None], first, gradient)
         hessian = torch.where(better[:, None, None], second, hessian)
         best = torch.where(better, loss, best)
-        damping = torch.where(better, damping * 0.2, damping * 10)
-        if (settled | (damping > 1e4)).all():
+        damping = torch.where(better, damping * 0.1, damping * 8)
+        if (settled | (damping > 1e3)).all():
             break
         scale = hessian.diagonal(dim1=1, dim2=2)[:, :, None] * eye
         step = torch.linalg.solve(hessian + damping[:, None, None] * scale, gradient[:, :, None])
@@ -197,23 +183,26 @@ def _derivatives(
     return loss, gradient, hessian
 
 
-def calibrated_losses(
+def calibrated(
     scorer: Scorer, episodes: EpisodeTensors, popularity: torch.Tensor, *, seed: int = 0
-) -> torch.Tensor:
-    """f[b], mean loss in nats per query event of each episode, under gates fitted on the other half of the
-    users. The halves and, for a large catalogue, the sampled items are fixed by the seed."""
-    losses = torch.zeros(len(episodes), dtype=popularity.dtype)
+) -> Verdict:
+    """How good each episode's ranking is under gates fitted on the other half of the users.
+
+    The halves and, for a large catalogue, the sampled items are fixed by the seed.
+    """
+    losses, ndcg = torch.zeros(2, len(episodes), dtype=popularity.dtype)
     generator = torch.Generator().manual_seed(seed)
     n_users = int(episodes.users.max()) + 1
     half = torch.randperm(n_users, generator=generator)[episodes.users] % 2
     for side in (0, 1):
         other, own = (half != side).nonzero()[:, 0], (half == side).nonzero()[:, 0]
         gates = fit_gates(scorer, episodes, popularity, rows=other, seed=seed)
-        losses[own] = mean_losses(scorer, episodes, popularity, gates, rows=own, seed=seed)
-    return losses
+        found = judge(scorer, episodes, popularity, gates, rows=own, seed=seed)
+        losses[own], ndcg[own] = found.losses, found.ndcg
+    return Verdict(losses, ndcg, episodes.users)
 
 
-def mean_losses(
+def judge(
     scorer: Scorer,
     episodes: EpisodeTensors,
     popularity: torch.Tensor,
@@ -221,15 +210,17 @@ def mean_losses(
     *,
     rows: torch.Tensor | None = None,
     seed: int = 0,
-) -> torch.Tensor:
-    """f[rows], mean loss in nats per query event of each episode under the given gates."""
+) -> Verdict:
+    """How good each given episode's ranking is under the given gates."""
     rows = torch.arange(len(episodes)) if rows is None else rows
     generator = torch.Generator().manual_seed(seed)
-    parts = [torch.zeros(0, dtype=gates.dtype)]
+    parts = [torch.zeros(2, 0, dtype=gates.dtype)]
     with torch.no_grad():
         for block in torch.split(rows, _BLOCK):
             batch = episodes.take(block)
             chosen = candidates(batch, popularity.shape[1], generator)
             logits = gated(scorer(block, batch, chosen), popularity, gates, batch.bins, chosen)
-            parts.append(query_losses(logits, batch, chosen) / batch.query_weights.sum(1))
-    return torch.cat(parts)
+            losses = query_losses(logits, batch, chosen) / batch.query_weights.sum(1)
+            parts.append(torch.stack([losses, query_ndcg(logits, batch, chosen)]))
+    losses, ndcg = torch.cat(parts, 1)
+    return Verdict(losses, ndcg, episodes.users[rows])

@@ -14,7 +14,6 @@ from dataclasses import dataclass
 
 import torch
 
-from metarec_sdk.adapters.acceptance import user_gain
 from metarec_sdk.adapters.adapter_problem import AdapterProblem
 from metarec_sdk.adapters.early_stopping import Schedule, train
 from metarec_sdk.adapters.evidence import SiteEvidence, dense_memberships, find_evidence
@@ -39,9 +38,9 @@ def starting_point(problem: AdapterProblem, rank: int) -> Learned:
     """Orthonormal A in the directions that matter to the loss, B = 0, and a step's scale.
 
     The rows of A are the leading eigenvectors of ``GᵀG / tr + E / tr``: G = Σ_u g_u x_uᵀ is the gradient of
-    everybody's loss (as in LoRA-GA, Wang et al., NeurIPS 2024), E = Σ_u ‖g_u‖² x_u x_uᵀ its energy, which also
-    holds what cancels out over users. Memberships play no part: a subspace picked for how far the tasks are
-    apart in it would make every later test of that distance too hopeful.
+    everybody's loss (as in LoRA-GA, Wang et al., NeurIPS 2024), E = Σ_u ‖g_u‖² x_u x_uᵀ its energy, which
+    also holds what cancels out over users. Memberships play no part: a subspace picked for how far the tasks
+    are apart in it would make every later test of that distance too hopeful.
     """
     gradients, inputs = problem.output_gradients(problem.one_per_user(), {}, {})
     down, up, step = {}, {}, {}
@@ -75,7 +74,7 @@ def learn_parent(problem: AdapterProblem, learned: Learned, schedule: Schedule, 
         }
 
     train(
-        [*moves.values(), problem.gates.moves],
+        list(moves.values()),
         lambda rows: problem.losses(rows, learned.down, up()).mean(),
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),
@@ -88,17 +87,17 @@ def learn_parent(problem: AdapterProblem, learned: Learned, schedule: Schedule, 
 
 def drop_useless_sites(problem: AdapterProblem, learned: Learned) -> None:
     """Take the parent's adapter out of every site where validation doesn't miss it by more than an error."""
-    losses = problem.judged_losses(learned.down, learned.up)
+    best = problem.judged(learned.down, learned.up)
     for site in list(learned.down):
         if len(learned.down) == 1:
             return
         rest = [other for other in learned.down if other != site]
         down = {other: learned.down[other] for other in rest}
         up = {other: learned.up[other] for other in rest}
-        without = problem.judged_losses(down, up)
-        gain, error = user_gain(without, losses, problem.validation.users)
+        without = problem.judged(down, up)
+        gain, error = best.gain_over(without)
         if gain <= error:
-            learned.down, learned.up, losses = down, up, without
+            learned.down, learned.up, best = down, up, without
 
 
 def weigh_evidence(problem: AdapterProblem, learned: Learned) -> None:
@@ -124,9 +123,11 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
     parents = {site: learned.up[site][-1].clone() for site in sites}  # B_0 [d_out, r]
     apart = {site: learned.up[site][:-1] - parents[site] for site in sites}  # D_c [C, d_out, r]
     moves = {site: torch.zeros_like(parents[site]) for site in sites}
-    offsets = {site: apart[site] / learned.step[site] for site in sites}
     kept = {site: learned.evidence[site].kept[:, None, :].to(parents[site].dtype) for site in sites}
     spread = {site: learned.evidence[site].spread.clone() for site in sites}
+    # A unit of the optimiser is no larger than τ: where the prior is narrow, steps are small.
+    unit = {site: spread[site].sqrt().clamp(min=1e-9, max=learned.step[site]) for site in sites}  # [r]
+    offsets = {site: apart[site] / unit[site] for site in sites}
     free = _all_members_kept(problem, learned, sites)
     users = float(problem.training.share.sum())
 
@@ -134,7 +135,7 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
         values = dict(learned.up)
         for site in sites:
             parent = parents[site] + learned.step[site] * moves[site]
-            own = parent + learned.step[site] * offsets[site] * kept[site]
+            own = parent + unit[site] * offsets[site] * kept[site]
             values[site] = torch.cat([own, parent[None]])
         return values
 
@@ -142,7 +143,7 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
         loss = problem.losses(rows, learned.down, up())
         penalty = loss.new_zeros(())
         for site in sites:
-            square = (learned.step[site] * offsets[site] * kept[site]).square()
+            square = (unit[site] * offsets[site] * kept[site]).square()
             penalty = penalty + 0.5 * (square / spread[site].clamp(min=1e-12)).sum()
         return loss.sum() / problem.training.share[rows].sum() + penalty / users
 
@@ -151,16 +152,16 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
             offsets[site].mul_(kept[site])
             count = kept[site].sum(0).clamp(min=1)  # [1, r]
             mean = offsets[site].sum(0) / count * free[site]
-            moves[site] += mean
+            moves[site] += unit[site] / learned.step[site] * mean
             offsets[site].sub_(mean).mul_(kept[site])
             information = learned.evidence[site].information
             variance = 1 / (information + 1 / spread[site].clamp(min=1e-12))
-            square = (learned.step[site] * offsets[site]).square() + variance
+            square = (unit[site] * offsets[site]).square() + variance
             total = (kept[site] * square).mean(1).sum(0)
             spread[site].copy_(total / kept[site].sum(0)[0].clamp(min=1))
 
     train(
-        [*moves.values(), *offsets.values(), problem.gates.moves],
+        [*moves.values(), *offsets.values()],
         loss_of,
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),

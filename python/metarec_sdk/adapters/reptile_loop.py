@@ -7,8 +7,7 @@ from typing import Any
 
 import torch
 
-from metarec_sdk.adapters.acceptance import earns_its_place
-from metarec_sdk.adapters.adapter_learning import continued, mean_per_user, structure
+from metarec_sdk.adapters.adapter_learning import continued, structure
 from metarec_sdk.adapters.adapter_problem import AdapterProblem
 from metarec_sdk.adapters.batch import EpisodeTensors
 from metarec_sdk.adapters.evidence import SiteEvidence
@@ -108,9 +107,8 @@ def learn_by_reptile(
 ) -> tuple[State, list[dict[str, Any]], dict[str, float]]:
     """(adapter arrays or {}, structure rows, losses), as `adapter_learning.learn_adapters` gives them."""
     problem = loop.problem
-    users = problem.validation.users
-    best = problem.judged_losses({}, {})
-    losses = {"adapters/before": mean_per_user(best, problem)}
+    best = problem.judged({}, {})
+    losses = {"adapters/before": best.loss}
     learned = continued(problem, rank, start) if start else starting_point(problem, rank)
     parent = loop.parent(learned, progress)
     candidates = {"adapters/parent": loop.spread(parent)}
@@ -118,11 +116,11 @@ def learn_by_reptile(
         candidates["adapters/tasks"] = loop.tasks(learned, parent)
     chosen: str | None = None
     for name, up in candidates.items():
-        after = problem.judged_losses(learned.down, up)
-        losses[name] = mean_per_user(after, problem)
-        if earns_its_place(best, after, users):
+        after = problem.judged(learned.down, up)
+        losses[name] = after.loss
+        if after.earns_its_place(best):
             best, chosen, learned.up = after, name, up
-    losses["adapters/after"] = mean_per_user(best, problem)
+    losses["adapters/after"] = best.loss
     if chosen is None:
         return {}, structure(problem, replace(learned, down={}, up={})), losses
     if chosen == "adapters/tasks":

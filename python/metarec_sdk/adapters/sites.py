@@ -9,12 +9,12 @@ from typing import Any
 import torch
 
 from metarec_sdk.adapters.batch import EpisodeTensors
-from metarec_sdk.adapters.catalogue_loss import Candidates
-from metarec_sdk.adapters.gates import Scorer
+from metarec_sdk.adapters.gates import Scorer, vector_scorer
 from metarec_sdk.adapters.task_adapter import FINAL, soft_delta
 from metarec_sdk.types import AdaptableBackbone, Backbone, Histories
 
 Delta = Callable[[str, torch.Tensor], torch.Tensor]
+_BLOCK = 1024
 Tensors = dict[str, torch.Tensor]
 
 
@@ -61,11 +61,13 @@ class Sites:
 
         return self.run(inputs, delta)
 
-    def scorer(self, inputs: Tensors, down: Tensors, up: Tensors) -> Scorer:
-        """Scores of an episode set whose inputs are given."""
-
-        def score(rows: torch.Tensor, batch: EpisodeTensors, chosen: Candidates) -> torch.Tensor:
-            part = {name: value[rows] for name, value in inputs.items()}
-            return self.hidden(part, batch, down, up) @ chosen.of(self.items).T
-
-        return score
+    def scorer(self, inputs: Tensors, episodes: EpisodeTensors, down: Tensors, up: Tensors) -> Scorer:
+        """Scores of an episode set whose inputs are given, its vectors computed once."""
+        with torch.no_grad():
+            blocks = [
+                self.hidden(
+                    {name: value[rows] for name, value in inputs.items()}, episodes.take(rows), down, up
+                )
+                for rows in torch.split(torch.arange(len(episodes)), _BLOCK)
+            ]
+        return vector_scorer(torch.cat(blocks), self.items)

@@ -21,6 +21,9 @@ def as_array(name: str, value: ArrayLike, dtype: type[Scalar], dimensions: int) 
         ArgumentError: For another number of dimensions, or values that the dtype can't hold.
     """
     array = _plain(name, value)
+    fits = array.dtype == dtype and array.ndim == dimensions
+    if fits and array.flags.c_contiguous and array.flags.aligned:
+        return array
     if array.ndim != dimensions:
         raise ArgumentError(f"{name} must have {dimensions} dimension(s), got shape {array.shape}")
     target = np.dtype(dtype)

@@ -122,7 +122,7 @@ fn offsets(lengths: &[usize]) -> Vec<i64> {
 }
 
 fn ragged(rows: usize, n: usize) -> impl Strategy<Value = (Vec<i64>, Vec<i32>)> {
-    let longest: usize = if n == 0 { 0 } else { 12 };
+    let longest: usize = if n == 0 { 0 } else { 40 };
     prop::collection::vec(0..=longest, rows).prop_flat_map(move |lengths| {
         let total: usize = lengths.iter().sum();
         let items = prop::collection::vec(0..n.max(1) as i32, total);

@@ -89,13 +89,7 @@ def test_ridge_gradients(m):
 
 
 def queries(model, batch):
-    """The user vectors of a model, through scores against the unit vectors."""
-
-    class Everything:
-        def of(self, table):
-            return torch.eye(table.shape[1])
-
-    return model.scores(batch, Everything()).detach().numpy()
+    return model.values().query(batch).numpy()
 
 
 def test_models_start_at_the_native_heads(world, natpar, ridge):
@@ -120,11 +114,10 @@ def test_a_restored_head_answers_as_the_trained_model(world, natpar, tables):
     model = NatparModel(natpar.state(), tables)
     for parameter in model.parameters():
         parameter.copy_(0.1 * torch.randn(parameter.shape, generator=generator(1)))
-    natpar.restore(model.learned())
+    natpar.restore(model.values().state())
     np.testing.assert_allclose(
         queries(model, batch), natpar.query(made.episodes.support), rtol=2e-4, atol=2e-5
     )
-    assert ("psi_out" in natpar.state()) == (tables != "fixed")
 
 
 def test_items_nobody_met_stay_at_zero(natpar):
@@ -134,5 +127,5 @@ def test_items_nobody_met_stay_at_zero(natpar):
     model = NatparModel(state)
     for parameter in model.parameters():
         parameter.fill_(0.3)
-    assert (model.learned()["psi_in"][5] == 0).all()
-    assert (model.learned()["psi_out"][5] == 0).all()
+    assert (model.values().state()["psi_in"][5] == 0).all()
+    assert (model.values().state()["psi_out"][5] == 0).all()

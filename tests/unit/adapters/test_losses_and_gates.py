@@ -3,15 +3,15 @@ import pytest
 import torch
 
 from metarec_sdk.adapters import catalogue_loss
-from metarec_sdk.adapters.acceptance import earns_its_place, user_gain
+from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import BIN_EDGES, N_BINS, all_tensors, episode_tensors
-from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
+from metarec_sdk.adapters.catalogue_loss import candidates, query_losses, query_ndcg
 from metarec_sdk.adapters.gates import (
-    calibrated_losses,
+    calibrated,
     fit_gates,
     gated,
+    judge,
     log_popularity,
-    mean_losses,
 )
 from metarec_sdk.types import Episodes, Histories, Memberships
 
@@ -113,7 +113,7 @@ def test_gates_recover_the_truth_and_are_a_minimum():
     batch, popularity, scorer = random_problem()
     gates = fit_gates(scorer, batch, popularity)
     np.testing.assert_allclose(gates[:3], np.tile([1.7, 1.0, 0.0], (3, 1)), atol=0.25)
-    np.testing.assert_allclose(gates[3:], np.tile([1.0, 0.5, 0.5], (5, 1)), atol=0.05)  # no data there
+    np.testing.assert_allclose(gates[3:], np.tile([0.5, 0.5, 0.5], (5, 1)), atol=0.05)  # no data there
     everything = torch.arange(len(batch))
 
     def objective(value):
@@ -135,17 +135,17 @@ def test_gates_survive_scores_of_a_wild_scale():
     heavy = torch.where(torch.arange(30) == 3, 1e3, 1.0).to(F64)  # one item far off the others
     off = fit_gates(lambda *a: heavy * scorer(*a), batch, popularity)
     nothing = fit_gates(lambda *a: 0 * scorer(*a), batch, popularity)
-    loss = mean_losses(lambda *a: heavy * scorer(*a), batch, popularity, off).mean()
-    assert loss < mean_losses(lambda *a: 0 * scorer(*a), batch, popularity, nothing).mean() + 0.02
+    loss = judge(lambda *a: heavy * scorer(*a), batch, popularity, off).loss
+    assert loss < judge(lambda *a: 0 * scorer(*a), batch, popularity, nothing).loss + 0.02
 
 
-def test_calibrated_losses_do_not_depend_on_the_scale_of_scores():
+def test_calibrated_do_not_depend_on_the_scale_of_scores():
     batch, popularity, scorer = random_problem()
-    one = calibrated_losses(scorer, batch, popularity)
-    ten = calibrated_losses(lambda *a: 10 * scorer(*a), batch, popularity)
-    np.testing.assert_allclose(one.mean(), ten.mean(), atol=5e-3)
-    nothing = calibrated_losses(lambda *a: 0 * scorer(*a), batch, popularity)
-    assert one.mean() < nothing.mean() - 0.3
+    one = calibrated(scorer, batch, popularity)
+    ten = calibrated(lambda *a: 10 * scorer(*a), batch, popularity)
+    np.testing.assert_allclose(one.loss, ten.loss, atol=5e-3)
+    nothing = calibrated(lambda *a: 0 * scorer(*a), batch, popularity)
+    assert one.loss < nothing.loss - 0.3
 
 
 def test_popularity_counts_every_user_once_and_is_a_distribution():
@@ -158,12 +158,28 @@ def test_popularity_counts_every_user_once_and_is_a_distribution():
     assert torch.isfinite(table).all()
 
 
-def test_a_gain_has_to_exceed_its_error_over_users():
+def test_a_gain_has_to_exceed_its_error_over_users_and_ndcg_must_not_fall():
     users = torch.arange(100).repeat_interleave(2)
     noise = torch.randn(100, dtype=F64, generator=generator()).repeat_interleave(2)
-    before = torch.full((200,), 3.0, dtype=F64)
-    _, error = user_gain(before, before - 0.2 + noise, users)
+    losses, ndcg = torch.full((200,), 3.0, dtype=F64), torch.full((200,), 0.1, dtype=F64)
+    before = Verdict(losses, ndcg, users)
+    _, error = Verdict(losses - 0.2 + noise, ndcg, users).gain_over(before)
     assert error == pytest.approx(0.1, rel=0.2)  # over 100 users, not over 200 episodes
-    assert earns_its_place(before, before - 0.5 + noise, users)
-    assert not earns_its_place(before, before, users)
-    assert not earns_its_place(before[:1], before[:1] - 9, users[:1])
+    better = Verdict(losses - 0.5 + noise, ndcg, users)
+    assert better.earns_its_place(before)
+    assert not before.earns_its_place(before)
+    assert not Verdict(better.losses, ndcg - 0.001, users).earns_its_place(before)
+    lone = Verdict(losses[:1], ndcg[:1], users[:1])
+    assert not Verdict(losses[:1] - 9, ndcg[:1], users[:1]).earns_its_place(lone)
+    assert Verdict(torch.tensor([1.0, 3.0, 8.0]), ndcg[:3], torch.tensor([5, 5, 9])).loss == 5.0
+
+
+def test_ndcg_against_a_loop():
+    made = few([[1], [], [0, 2]], [[2, 4, 3], [0], [5, 2]])
+    batch, _ = episode_tensors(made, Memberships.parent(3), 0, dtype=F64)
+    logits = torch.randn(3, 15, dtype=F64, generator=generator(4))
+    found = query_ndcg(logits, batch, candidates(batch, 15, generator()))
+    for u, (support, query) in enumerate([([1], [2, 4, 3]), ([], [0]), ([0, 2], [5])]):
+        order = [i for i in np.argsort(-logits[u].numpy()) if i not in support][:10]
+        gain = sum(1 / np.log2(rank + 2) for rank, item in enumerate(order) if item in query)
+        assert float(found[u]) == pytest.approx(gain / sum(1 / np.log2(r + 2) for r in range(len(query))))

@@ -1,5 +1,7 @@
 //! The item matrix in the order in which the kernels read it.
 
+use super::kernel::pages::prefer_huge;
+
 /// Items side by side in a panel: one per lane.
 pub const LANES: usize = 16;
 
@@ -29,28 +31,36 @@ impl Panels {
     /// Pack the rows `source(0) … source(n_items - 1)`, each of `width` values; the last panel is filled up
     /// with zeros.
     pub fn pack<'a>(n_items: usize, width: usize, source: impl Fn(usize) -> &'a [f32]) -> Self {
-        let mut lanes = vec![Lanes([0.0; LANES]); n_items.div_ceil(LANES) * width];
-        for item in 0..n_items {
-            let panel = &mut lanes[item / LANES * width..][..width];
+        Self::build(n_items, width, |item, lane, panel| {
             for (slot, &value) in panel.iter_mut().zip(source(item)) {
-                slot.0[item % LANES] = value;
+                slot.0[lane] = value;
             }
-        }
-        Self { lanes, n_items, width }
+        })
     }
 
     /// The given items of these panels, packed anew in that order.
     pub fn gather(&self, items: &[u32]) -> Self {
-        let width = self.width;
-        let mut lanes = vec![Lanes([0.0; LANES]); items.len().div_ceil(LANES) * width];
-        for (position, &item) in items.iter().enumerate() {
-            let (from, lane) = self.column(item as usize);
-            let panel = &mut lanes[position / LANES * width..][..width];
-            for (slot, source) in panel.iter_mut().zip(from) {
-                slot.0[position % LANES] = source.0[lane];
+        Self::build(items.len(), self.width, |position, lane, panel| {
+            let (source, from) = self.column(items[position] as usize);
+            for (slot, lanes) in panel.iter_mut().zip(source) {
+                slot.0[lane] = lanes.0[from];
+            }
+        })
+    }
+
+    /// Panels whose every item is written by `write(item, its lane, its panel)`.
+    fn build(n_items: usize, width: usize, write: impl Fn(usize, usize, &mut [Lanes])) -> Self {
+        let size = n_items.div_ceil(LANES) * width;
+        let mut lanes = Vec::with_capacity(size);
+        prefer_huge(lanes.spare_capacity_mut());
+        for first in (0..n_items).step_by(LANES) {
+            let start = lanes.len();
+            lanes.resize(start + width, Lanes([0.0; LANES])); // in the first-level cache when written again
+            for item in first..n_items.min(first + LANES) {
+                write(item, item - first, &mut lanes[start..]);
             }
         }
-        Self { lanes, n_items: items.len(), width }
+        Self { lanes, n_items, width }
     }
 
     /// The panel of an item and its lane there.

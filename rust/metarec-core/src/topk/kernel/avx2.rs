@@ -18,6 +18,10 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
     let mut sums = [[[_mm256_setzero_ps(); 2]; P]; U];
     for k in 0..width {
         for p in 0..P {
+            // The same dimension of the panels of the next call, which may lie past the end: a prefetch
+            // never faults. Hardware streams end with each page, and few users compute too little per line
+            // to hide a miss.
+            _mm_prefetch::<_MM_HINT_T0>(items.wrapping_add(((P + p) * width + k) * LANES).cast());
             // SAFETY: panel p has `width` lanes of 16 aligned floats, and k < width.
             let (low, high) = unsafe {
                 let lanes = items.add((p * width + k) * LANES);

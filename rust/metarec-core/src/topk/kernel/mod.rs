@@ -7,6 +7,7 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+pub mod pages;
 mod scalar;
 
 use super::panels::{LANES, Lanes};
@@ -78,7 +79,7 @@ impl Kernels {
     pub fn panels_for(users: usize) -> usize {
         match users {
             0 | 1 => 4,
-            2 | 3 => 2,
+            2 => 2,
             _ => 1,
         }
     }
@@ -120,7 +121,7 @@ macro_rules! table {
                 [None; 3],
                 [Some($panels::<1, 1>), Some($panels::<1, 2>), Some($panels::<1, 4>)],
                 [Some($panels::<2, 1>), Some($panels::<2, 2>), None],
-                [Some($panels::<3, 1>), Some($panels::<3, 2>), None],
+                [Some($panels::<3, 1>), None, None],
                 [Some($panels::<4, 1>), None, None],
                 [Some($panels::<5, 1>), None, None],
                 [Some($panels::<6, 1>), None, None],
