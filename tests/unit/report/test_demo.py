@@ -35,7 +35,7 @@ def small_movielens(events, monkeypatch):
 def test_the_demo_tells_its_story_and_writes_both_reports(small_movielens, tmp_path, capsys):
     result = demo.run_demo(tmp_path / "out", seed=1, quick=True)
     shown = capsys.readouterr().out
-    for words in ("Somebody new", "adapters", "rollback", "Fargo (1996)", "report.html"):
+    for words in ("Somebody new", "adapters", "rollback", "Fargo", "report.html"):
         assert words in shown
     stored = json.loads((tmp_path / "out" / "report.json").read_text())
     assert stored == json.loads(json.dumps(result))
