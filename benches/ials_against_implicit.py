@@ -2,11 +2,11 @@
 
     python benches/ials_against_implicit.py [--factors 64] [--iterations 15] [--repeats 5] [--threads 2]
 
-Everybody trains on ml-1m (on MovieLens 100k where it is missing) without each user's last item, with
-the same factors, iterations and threads; BLAS has one thread, as `implicit` asks for. Each side takes the best
-of a grid of settings by the NDCG@10 of that last item among all unseen items, chosen on a tenth of the users
-and reported on the others, so that times are compared at like quality. Runs alternate in one process; ratios
-are medians of the ratio within a round, above 1 where we are faster. One row goes to
+Everybody trains on ml-1m (on MovieLens 100k where it is missing) without each user's last item, with the
+same factors, iterations and threads; BLAS has one thread, as `implicit` asks for. Each side takes the
+best of a grid of settings by the NDCG@10 of that last item among all unseen items, chosen on a tenth of
+the users and reported on the others, so that times are compared at like quality. Runs alternate in one
+process; ratios are medians of the ratio within a round, above 1 where we are faster. One row goes to
 ``benches/results/ials_against_implicit.jsonl``.
 """
 

@@ -1,4 +1,4 @@
-"""SASRec on MovieLens-1M, leave-one-out, full ranking: the published yardstick.
+"""SASRec on MovieLens-1M, leave-one-out, full ranking: the published yardstick (long).
 
     OMP_NUM_THREADS=2 python benches/sasrec_ml1m.py --seed 1
 

@@ -5,7 +5,20 @@ from typing import final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["ItemIndex", "__version__", "isa", "threads"]
+__all__ = [
+    "FactorSolver",
+    "ItemIndex",
+    "ItemNeighbours",
+    "NatparTable",
+    "__version__",
+    "gram",
+    "isa",
+    "item_knn",
+    "natpar_query",
+    "symmetric_eigen",
+    "threads",
+    "transpose",
+]
 
 __version__: str
 
@@ -44,6 +57,14 @@ class FactorSolver:
         unobserved_weight: float,
         exponent: float = 0.0,
     ) -> FactorSolver: ...
+    def improve(
+        self,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        start: NDArray[np.float32],
+        steps: int,
+    ) -> NDArray[np.float32]: ...
     def solve(
         self,
         offsets: NDArray[np.int64],
@@ -58,15 +79,20 @@ class FactorSolver:
     def width(self) -> int: ...
 
 def gram(table: NDArray[np.float32]) -> NDArray[np.float64]: ...
-def item_item_boosts(
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    neighbour_offsets: NDArray[np.int64],
-    neighbour_items: NDArray[np.int32],
-    neighbour_values: NDArray[np.float32],
-    root: bool = False,
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+
+@final
+class ItemNeighbours:
+    def __new__(
+        cls, offsets: NDArray[np.int64], items: NDArray[np.int32], values: NDArray[np.float32]
+    ) -> ItemNeighbours: ...
+    def boosts(
+        self,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+        root: bool = False,
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]]: ...
+
 def item_knn(
     offsets: NDArray[np.int64],
     items: NDArray[np.int32],
@@ -82,12 +108,17 @@ def natpar_query(
     edges: NDArray[np.float32],
     prior_mean: NDArray[np.float32] | None = None,
 ) -> NDArray[np.float32]: ...
-def natpar_state(
-    offsets: NDArray[np.int64],
-    items: NDArray[np.int32],
-    weights: NDArray[np.float32],
-    psi: NDArray[np.float32],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
+@final
+class NatparTable:
+    def __new__(cls, psi: NDArray[np.float32]) -> NatparTable: ...
+    def state(
+        self,
+        offsets: NDArray[np.int64],
+        items: NDArray[np.int32],
+        weights: NDArray[np.float32],
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
+
 def symmetric_eigen(matrix: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]: ...
 def transpose(
     offsets: NDArray[np.int64],

@@ -16,7 +16,7 @@ PSI = np.random.default_rng(0).standard_normal((30, 11)).astype(np.float32)
 def state(rows: list[list[int]], weights: list[float] | None = None) -> tuple[np.ndarray, np.ndarray]:
     histories = Histories.from_lists(rows)
     omega = histories.weights if weights is None else np.array(weights, np.float32)
-    return _core.natpar_state(histories.offsets, histories.items, omega, PSI)
+    return _core.NatparTable(PSI).state(histories.offsets, histories.items, omega)
 
 
 def test_sums_match_numpy() -> None:

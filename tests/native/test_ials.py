@@ -114,6 +114,58 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         assert (solver.solve(alone.offsets, alone.items, alone.weights)[0] == together[row]).all()
 
 
+def improvable(rng: np.random.Generator) -> tuple[_core.FactorSolver, Histories]:
+    factors = rng.standard_normal((80, 20)).astype(np.float32)
+    solver = _core.FactorSolver(factors, np.full(20, 0.5, np.float32), unobserved_weight=0.2, exponent=1.0)
+    return solver, weighted([list(rng.integers(0, 80, k)) for k in [0, 1, 9, 16, 17, 30, 31, 200] * 4], rng)
+
+
+def test_conjugate_gradient_converges_to_the_exact_solution() -> None:
+    rng = np.random.default_rng(4)
+    solver, histories = improvable(rng)
+    arguments = histories.offsets, histories.items, histories.weights
+    exact = solver.solve(*arguments)
+    start = rng.standard_normal(exact.shape).astype(np.float32)
+    long = histories.lengths > 16
+    errors = [
+        np.abs(solver.improve(*arguments, start, steps) - exact)[long].max() for steps in (0, 1, 3, 8, 30)
+    ]
+    assert errors[0] > 1
+    assert errors == sorted(errors, reverse=True)
+    assert errors[-1] < 2e-5
+    assert np.abs(solver.improve(*arguments, exact, 3) - exact).max() < 2e-5
+
+
+def test_short_rows_are_solved_exactly_wherever_they_start() -> None:
+    rng = np.random.default_rng(4)
+    solver, histories = improvable(rng)
+    short = histories.take(histories.lengths <= 16)
+    arguments = short.offsets, short.items, short.weights
+    start = np.full((len(short), 20), 7.0, np.float32)
+    assert (solver.improve(*arguments, start, 3) == solver.solve(*arguments)).all()
+
+
+def test_improving_names_a_bad_start() -> None:
+    solver, histories = improvable(np.random.default_rng(4))
+    arguments = histories.offsets, histories.items, histories.weights
+    with pytest.raises(ValueError, match="start has 20 values, expected 32 rows of 20"):
+        solver.improve(*arguments, np.zeros((1, 20), np.float32), 3)
+    with pytest.raises(ValueError, match="start holds NaN at row 0"):
+        solver.improve(*arguments, np.full((32, 20), np.nan, np.float32), 3)
+
+
+def test_training_by_conjugate_gradient_is_as_good_as_exact_training() -> None:
+    rng = np.random.default_rng(3)
+    rows = [list(rng.permutation(np.arange(user % 4, 120, 4))[:25]) for user in range(150)]
+    log = TrainingLog(Histories.from_lists(rows), 120)
+    scores = {}
+    for steps in (0, 3):
+        settings = Ials(factors=12, iterations=8, conjugate_gradient_steps=steps)
+        users, items = settings.train(log, np.random.default_rng(0))
+        scores[steps] = users @ items.T
+    np.testing.assert_allclose(scores[3], scores[0], atol=0.05)
+
+
 def checkerboard(n_users: int = 12, n_items: int = 12) -> TrainingLog:
     """Even users take even items, odd users odd ones; user u has not seen item u."""
     rows = [[i for i in range(n_items) if i % 2 == u % 2 and i != u] for u in range(n_users)]
@@ -167,7 +219,7 @@ def test_defaults_follow_the_catalogue() -> None:
 
 def test_fold_in_repeats_the_user_step() -> None:
     log = checkerboard()
-    settings = Ials(factors=4, iterations=3)
+    settings = Ials(factors=4, iterations=3, conjugate_gradient_steps=0)
     users, items = settings.train(log, np.random.default_rng(0))
     again, _ = Ials(factors=4, iterations=1).train(log, np.random.default_rng(0), item_factors_init=items)
     histories = log.histories
@@ -201,6 +253,7 @@ def test_refuses_what_it_can_not_train_on() -> None:
         {"regularization": float("nan")},
         {"unobserved_weight": -1.0},
         {"exponent": -0.1},
+        {"conjugate_gradient_steps": -1},
     ):
         with pytest.raises(ArgumentError, match=next(iter(wrong))):
             Ials(**wrong)

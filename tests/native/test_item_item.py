@@ -83,7 +83,7 @@ def test_boosts_are_weighted_sums_of_rows(
     source, histories = Histories.from_lists(training), Histories.from_lists(rows)
     table = _core.item_knn(source.offsets, source.items, N, N, 1.0)
     weights = np.random.default_rng(0).uniform(0, 2, len(histories.items)).astype(np.float32)
-    got = _core.item_item_boosts(histories.offsets, histories.items, weights, *table, root)
+    got = _core.ItemNeighbours(*table).boosts(histories.offsets, histories.items, weights, root)
     want = np.zeros((len(rows), N))
     np.add.at(
         want,
@@ -104,7 +104,8 @@ def test_a_short_history_in_a_large_catalogue_sums_as_a_long_one_does() -> None:
     table = _core.item_knn(source.offsets, source.items, 3000, 50, 1.0)
     rows = [list(rng.integers(0, 3000, k)) for k in (1, 3, 8, 400)]
     histories = Histories.from_lists(rows)
-    got = dense(_core.item_item_boosts(histories.offsets, histories.items, histories.weights, *table), 3000)
+    neighbours = _core.ItemNeighbours(*table)
+    got = dense(neighbours.boosts(histories.offsets, histories.items, histories.weights), 3000)
     full = dense(table, 3000)
     for row, items in enumerate(rows):
         np.testing.assert_allclose(got[row], full[items].sum(0), atol=1e-4)
@@ -135,16 +136,18 @@ def test_neighbours_name_the_bad_argument(change: dict, message: str) -> None:
         _core.item_knn(histories.offsets, histories.items, **arguments)
 
 
-def test_boosts_name_the_bad_argument() -> None:
-    histories = Histories.from_lists([[0, 1]])
+def test_a_table_names_the_bad_argument() -> None:
     table = np.array([0, 1, 2], np.int64), np.array([1, 0], np.int32)
-    call = histories.offsets, histories.items, histories.weights
     for values, message in [
         (np.array([1, -1], np.float32), "neighbour_values is -1 at position 1"),
         (np.array([1, np.nan], np.float32), "neighbour_values holds NaN"),
         (np.ones(1, np.float32), "neighbour_values has 1 values"),
     ]:
         with pytest.raises(ValueError, match=message):
-            _core.item_item_boosts(*call, *table, values)
+            _core.ItemNeighbours(*table, values)
     with pytest.raises(ValueError, match="neighbour_items is item 2"):
-        _core.item_item_boosts(*call, table[0], np.array([1, 2], np.int32), np.ones(2, np.float32))
+        _core.ItemNeighbours(table[0], np.array([1, 2], np.int32), np.ones(2, np.float32))
+    neighbours = _core.ItemNeighbours(*table, np.ones(2, np.float32))
+    histories = Histories.from_lists([[0, 2]])
+    with pytest.raises(ValueError, match="histories is item 2"):
+        neighbours.boosts(histories.offsets, histories.items, histories.weights)

@@ -29,11 +29,10 @@ class Verdict:
         return mean_and_error(per_user(before.losses - self.losses, self.users))
 
     def earns_its_place(self, before: Verdict) -> bool:
-        """Whether the loss falls by more than one standard error, and NDCG@10 not by as much: a loss can also
+        """Whether the loss falls by more than one standard error while NDCG@10 doesn't fall: a loss can also
         fall by better calibration alone, which ranks nothing better."""
         gain, error = self.gain_over(before)
-        lift, noise = mean_and_error(per_user(self.ndcg - before.ndcg, self.users))
-        return gain > error and lift >= -noise
+        return gain > error and mean_and_error(per_user(self.ndcg - before.ndcg, self.users))[0] >= 0
 
 
 def per_user(values: torch.Tensor, users: torch.Tensor) -> torch.Tensor:

@@ -34,7 +34,7 @@ def learn_adapters(
     losses = {"adapters/before": best.loss}
     learned = continued(problem, rank, start) if start else starting_point(problem, rank)
     empty = replace(learned, up={site: torch.zeros_like(up) for site, up in learned.up.items()})
-    gates = problem.gates.moves.clone()
+    gates = problem.gates
 
     learn_parent(problem, learned, schedule, lambda done, of: tick(done, of, "parent adapter"))
     after = problem.judged(learned.down, learned.up)
@@ -44,21 +44,19 @@ def learn_adapters(
         drop_useless_sites(problem, learned)
         best = problem.judged(learned.down, learned.up)
     else:
-        learned = empty
-        problem.gates.moves.copy_(gates)
+        learned, problem.gates = empty, gates
 
     if problem.n_tasks > 1:
         weigh_evidence(problem, learned)
         if any(found.kept.any() for found in learned.evidence.values()):
-            parent, gates = replace(learned), problem.gates.moves.clone()
+            parent, gates = replace(learned), problem.gates
             learn_tasks(problem, learned, schedule, lambda done, of: tick(done, of, "task adapters"))
             after = problem.judged(learned.down, learned.up)
             losses["adapters/tasks"] = after.loss
             if after.earns_its_place(best):
                 best, accepted = after, True
             else:
-                learned = replace(parent, evidence={})
-                problem.gates.moves.copy_(gates)
+                learned, problem.gates = replace(parent, evidence={}), gates
     losses["adapters/after"] = best.loss
     if not accepted:
         return {}, structure(problem, replace(learned, down={}, up={}, evidence={})), losses

@@ -11,7 +11,6 @@ from metarec_sdk.adapters.acceptance import Verdict
 from metarec_sdk.adapters.batch import EpisodeTensors, episode_tensors
 from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
 from metarec_sdk.adapters.gates import (
-    MovingGates,
     calibrated,
     fit_gates,
     gated,
@@ -36,8 +35,8 @@ class AdapterProblem:
     validation: EpisodeTensors
     validation_inputs: Tensors
     popularity: torch.Tensor
-    gates: MovingGates
-    """Trained along with the adapters."""
+    gates: torch.Tensor
+    """f[N_BINS, 3], those of the last `validation_loss`."""
     generator: torch.Generator
 
     @classmethod
@@ -62,7 +61,6 @@ class AdapterProblem:
         inputs = sites.inputs(training[0].support.take(rows))
         judged_inputs = sites.inputs(validation[0].support.take(judged_rows))
         popularity = log_popularity(drawn, len(sites.items))
-        # Gates from people that the backbone wasn't trained on: on its own it looks surer than it is.
         gates = fit_gates(sites.scorer(judged_inputs, judged, {}, {}), judged, popularity)
         return cls(
             sites,
@@ -72,7 +70,7 @@ class AdapterProblem:
             judged,
             judged_inputs,
             popularity,
-            MovingGates.of(gates),
+            gates,
             generator,
         )
 
@@ -82,13 +80,18 @@ class AdapterProblem:
         chosen = candidates(batch, len(self.sites.items), self.generator)
         part = {name: value[rows] for name, value in self.inputs.items()}
         scores = self.sites.hidden(part, batch, down, up) @ chosen.of(self.sites.items).T
-        logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
+        logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
         return query_losses(logits, batch, chosen) * batch.share
 
     def validation_loss(self, down: Tensors, up: Tensors) -> float:
-        """Mean validation loss in nats under the present gates, for early stopping."""
+        """Mean validation loss in nats, for early stopping, under gates that are fitted anew.
+
+        Training goes on with these gates. They come from people that the backbone wasn't trained on: on its
+        own people it looks surer than it is, and gates trained there would grow beyond measure.
+        """
         scorer = self.sites.scorer(self.validation_inputs, self.validation, down, up)
-        return judge(scorer, self.validation, self.popularity, self.gates.value()).loss
+        self.gates = fit_gates(scorer, self.validation, self.popularity, guess=self.gates)
+        return judge(scorer, self.validation, self.popularity, self.gates).loss
 
     def judged(self, down: Tensors, up: Tensors) -> Verdict:
         """On validation, under gates that other users calibrated."""
@@ -118,7 +121,7 @@ class AdapterProblem:
             chosen = candidates(batch, len(self.sites.items), self.generator)
             part = {name: value[block] for name, value in self.inputs.items()}
             scores = self.sites.run(part, probed) @ chosen.of(self.sites.items).T
-            logits = gated(scores, self.popularity, self.gates.value(), batch.bins, chosen)
+            logits = gated(scores, self.popularity, self.gates, batch.bins, chosen)
             loss = query_losses(logits, batch, chosen).sum()
             for site, gradient in zip(probes, torch.autograd.grad(loss, list(probes.values()))):
                 gradients[site].append(gradient)

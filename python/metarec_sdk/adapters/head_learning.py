@@ -16,7 +16,6 @@ from metarec_sdk.adapters.catalogue_loss import candidates, query_losses
 from metarec_sdk.adapters.early_stopping import Schedule, train
 from metarec_sdk.adapters.evidence import dense_memberships
 from metarec_sdk.adapters.gates import (
-    MovingGates,
     Scorer,
     calibrated,
     fit_gates,
@@ -113,23 +112,31 @@ def _train(
     generator: torch.Generator,
     tick: Tick,
 ) -> None:
-    """Train the model in place, gates along with it."""
+    """Train the model in place."""
     n_items = popularity.shape[1]
-    # Gates from people that the tables were not fitted on: on its own people a head looks surer than it is.
-    gates = MovingGates.of(fit_gates(_scorer(model.values(), judged), judged, popularity))
+    gates: torch.Tensor | None = None
+
+    def validate() -> float:
+        # Gates from people that the tables were not fitted on: on its own people a head looks surer than it
+        # is, and gates trained there would grow beyond measure.
+        nonlocal gates
+        scorer = _scorer(model.values(), judged)
+        gates = fit_gates(scorer, judged, popularity, guess=gates)
+        return judge(scorer, judged, popularity, gates).loss
 
     def loss_of(rows: torch.Tensor) -> torch.Tensor:
         batch = drawn.take(rows)
         chosen = candidates(batch, n_items, generator)
         values = model.values()
         scores = values.query(batch) @ chosen.of(values.items).T
-        logits = gated(scores, popularity, gates.value(), batch.bins, chosen)
+        assert gates is not None
+        logits = gated(scores, popularity, gates, batch.bins, chosen)
         return (query_losses(logits, batch, chosen) * batch.share).sum() / batch.share.sum()
 
     train(
-        [*model.parameters(), gates.moves],
+        model.parameters(),
         loss_of,
-        lambda: judge(_scorer(model.values(), judged), judged, popularity, gates.value()).loss,
+        validate,
         n_rows=len(drawn),
         schedule=schedule,
         generator=generator,

@@ -74,7 +74,7 @@ def learn_parent(problem: AdapterProblem, learned: Learned, schedule: Schedule, 
         }
 
     train(
-        [*moves.values(), problem.gates.moves],
+        list(moves.values()),
         lambda rows: problem.losses(rows, learned.down, up()).mean(),
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),
@@ -161,7 +161,7 @@ def learn_tasks(problem: AdapterProblem, learned: Learned, schedule: Schedule, t
             spread[site].copy_(total / kept[site].sum(0)[0].clamp(min=1))
 
     train(
-        [*moves.values(), *offsets.values(), problem.gates.moves],
+        [*moves.values(), *offsets.values()],
         loss_of,
         lambda: problem.validation_loss(learned.down, up()),
         n_rows=len(problem.training),

@@ -16,9 +16,14 @@ import metarec_sdk
 from metarec_sdk.cli.output import Json, show, show_json
 from metarec_sdk.errors import ArgumentError, UnknownIdError
 
+LONG = "(long)"
+"""In the first line of a script's docstring: it runs only when it is named."""
+
 
 def bench(
-    names: Annotated[list[str] | None, typer.Argument(help="Benchmarks to run; none runs all.")] = None,
+    names: Annotated[
+        list[str] | None, typer.Argument(help="Benchmarks to run; all but the long ones if none.")
+    ] = None,
     list_them: Annotated[bool, typer.Option("--list", help="Only list them.")] = False,
     folder: Annotated[Path | None, typer.Option(help="The folder benches/ of a checkout.")] = None,
     json: Json = False,
@@ -37,7 +42,8 @@ def bench(
     unknown = [name for name in names or () if name not in scripts]
     if unknown:
         raise UnknownIdError(f"there is no benchmark {unknown[0]!r}; there are {list(scripts)}")
-    runs = [_run(name, scripts[name], quiet=json) for name in names or scripts]
+    chosen = names or [name for name, path in scripts.items() if LONG not in summary(path)]
+    runs = [_run(name, scripts[name], quiet=json) for name in chosen]
     if json:
         show_json(runs)
     if any(run["exit_code"] for run in runs):

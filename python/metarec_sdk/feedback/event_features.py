@@ -74,9 +74,8 @@ class EventFeatures:
             ColumnError: ``event_type`` is missing or a column isn't numeric.
             DataError: a value isn't finite, a dwell is negative or a propensity outside (0, 1].
         """
-        found = event_types(events)
         indicators = np.column_stack(
-            [np.zeros((len(events), 0)), *((found == name).to_numpy() for name in self.types)]
+            [np.zeros((len(events), 0)), *(_is(events, name) for name in self.types)]
         )  # [e, types]
         numeric = self._numeric(events)  # [e, 6]
         return np.concatenate([indicators, np.where(np.isnan(numeric), self.means, numeric)], axis=1)
@@ -114,11 +113,17 @@ class EventFeatures:
         return np.log1p(np.maximum(age, 0) / MICROSECONDS_PER_DAY)
 
 
+_FEW = 64
+"""Events up to which plain Python compares types faster than a query."""
+
+
 def event_types(events: pl.DataFrame) -> pl.Series:
     """The ``event_type`` column, checked."""
     if "event_type" not in events.columns:
         raise ColumnError.missing("event_type", "event", events.columns)
-    column = events["event_type"].cast(pl.String)
+    column = events["event_type"]
+    if column.dtype != pl.String:
+        column = column.cast(pl.String)
     if column.null_count():
         row = column.is_null().arg_true()[0]
         raise DataError(f"row {row}: event_type is null; give each event a type, for example 'click'")
@@ -136,7 +141,10 @@ def propensities(events: pl.DataFrame) -> Float64:
 
 
 def _is(events: pl.DataFrame, name: str) -> NDArray[np.bool_]:
-    return (event_types(events) == name).to_numpy()
+    column = event_types(events)
+    if len(column) <= _FEW:
+        return np.fromiter((value == name for value in column.to_list()), np.bool_, len(column))
+    return (column == name).to_numpy()
 
 
 def _values(events: pl.DataFrame) -> Float64:
@@ -150,9 +158,13 @@ def _column(events: pl.DataFrame, name: str, lowest: float = -np.inf) -> Float64
     column = events[name]
     if not (column.dtype.is_numeric() or column.dtype in (pl.Null, pl.Boolean)):
         raise ColumnError(f"column {name!r} is {column.dtype}, wanted numbers; cast it first")
-    numbers = column.cast(pl.Float64)
-    wrong = (~numbers.is_finite() | (numbers < lowest)).fill_null(False)
+    nulls = column.null_count()
+    numbers: Float64 = column.cast(pl.Float64).to_numpy()  # nulls become NaN
+    missing = np.isnan(numbers)
+    wrong = np.isinf(numbers) | (numbers < lowest)
+    if np.count_nonzero(missing) > nulls:
+        wrong |= missing & ~column.is_null().to_numpy()
     if wrong.any():
-        row = wrong.arg_true()[0]
+        row = int(np.flatnonzero(wrong)[0])
         raise DataError(f"row {row}: {name} is {numbers[row]}, wanted a finite number ≥ {lowest} or null")
-    return numbers.fill_null(np.nan).to_numpy()
+    return numbers

@@ -44,13 +44,14 @@ class ItemKNN:
         self.shrinkage = number("shrinkage", shrinkage, least=0.0)
         self.window = whole("window", window, 1, 1_000_000)
         self._table: Boosts | None = None
+        self._neighbours: _core.ItemNeighbours | None = None
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
         """Count neighbours in the log. Nothing is random; ``rng`` is there for the protocol."""
         histories = log.histories
         progress(0, 1, "item neighbours")
         with native_errors():
-            self._table = _core.item_knn(
+            table = _core.item_knn(
                 histories.offsets,
                 histories.items,
                 log.n_items,
@@ -58,6 +59,7 @@ class ItemKNN:
                 self.shrinkage,
                 self.window if self.directed else None,
             )
+            self._table, self._neighbours = table, _core.ItemNeighbours(*table)
         progress(1, 1, "item neighbours")
 
     def table(self) -> Boosts:
@@ -72,10 +74,10 @@ class ItemKNN:
         ``root=True`` gives ``(K/ΣK)^½`` over each row instead: scores of short and long histories then have
         the same scale. Raises `ArgumentError` for items outside the catalogue.
         """
+        self.table()
+        assert self._neighbours is not None
         with native_errors():
-            return _core.item_item_boosts(
-                histories.offsets, histories.items, histories.weights, *self.table(), root=root
-            )
+            return self._neighbours.boosts(histories.offsets, histories.items, histories.weights, root=root)
 
     def state(self) -> State:
         """``offsets`` i64[n + 1], ``items`` i32[o], ``values`` f32[o]."""
@@ -88,9 +90,8 @@ class ItemKNN:
             if name not in state or state[name].dtype != kind or state[name].ndim != 1:
                 raise ArtefactError(f"ItemKNN: {name} must be a vector of dtype {np.dtype(kind)}")
         table = np.ascontiguousarray(state["offsets"]), np.ascontiguousarray(state["items"]), values
-        empty = np.zeros(1, np.int64), np.empty(0, np.int32), np.empty(0, np.float32)
         try:
-            _core.item_item_boosts(*empty, *table)
+            neighbours = _core.ItemNeighbours(*table)
         except ValueError as error:
             raise ArtefactError(f"ItemKNN: {error}") from error
-        self._table = table
+        self._table, self._neighbours = table, neighbours

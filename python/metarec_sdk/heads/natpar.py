@@ -59,6 +59,7 @@ class Natpar:
         self.prior_gain = number("prior_gain", prior_gain, above=0.0)
         self.warm_start = warm_start
         self._state: dict[str, Float32] = {}
+        self._table: _core.NatparTable | None = None
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
         """Learn item factors by `Ials` on the log, whiten them, and start the prior by empirical Bayes.
@@ -88,6 +89,7 @@ class Natpar:
             "prior_mean": old.get("prior_mean", np.zeros((1, width), np.float32)),
             "age_weights": np.ones(1, np.float32),
         }
+        self._keep_table()
         variance = empirical_bayes_variance(self.user_state(log.histories), log.histories)
         variance = self.prior_scale * np.clip(variance, LEAST_VARIANCE, MOST_VARIANCE) ** self.prior_gain
         self._state["prior_variance"] = np.tile(variance.astype(np.float32), (len(KAPPA_EDGES) + 1, 1))
@@ -108,10 +110,9 @@ class Natpar:
         """The sums of each history, its events weighed by age."""
         state = self._fitted()
         weights = aged_weights(histories, state["age_weights"])
+        assert self._table is not None
         with native_errors():
-            return UserState(
-                *_core.natpar_state(histories.offsets, histories.items, weights, state["psi_in"])
-            )
+            return UserState(*self._table.state(histories.offsets, histories.items, weights))
 
     def query_state(self, user: UserState, memberships: Memberships | None = None) -> Float32:
         """f32[b, m], ŵ of each state."""
@@ -173,6 +174,7 @@ class Natpar:
         if (np.diff(edges) < 0).any():
             raise ArtefactError(f"Natpar: kappa_edges is {edges.tolist()}, expected ascending numbers")
         self._state = {**taken, "psi_in": psi, "kappa_edges": edges}
+        self._keep_table()
 
     def _unaged(self, events: Histories) -> UserState:
         if (self._fitted()["age_weights"] != 1.0).any():
@@ -181,6 +183,11 @@ class Natpar:
                 "whole history"
             )
         return self.user_state(events)
+
+    def _keep_table(self) -> None:
+        """Check ψ once rather than for every user."""
+        with native_errors():
+            self._table = _core.NatparTable(self._state["psi_in"])
 
     def _fitted(self) -> dict[str, Float32]:
         if not self._state:

@@ -32,7 +32,6 @@ from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.recommender.validation import validation_episodes
 from metarec_sdk.types import FeedbackModel, MetaFit
 
-
 MIN_PEOPLE = 10
 """Held-out people below which nothing is decided on them."""
 

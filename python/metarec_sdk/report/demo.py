@@ -29,9 +29,9 @@ from metarec_sdk.report.projection import task_points
 if TYPE_CHECKING:
     from rich.console import Console
 
-FILMS = ("Star Wars (1977)", "Alien (1979)", "Blade Runner (1982)")
+FILMS = ("Star Wars", "Alien", "Blade Runner")
 """What the new person has seen."""
-LATER = ("Fargo (1996)", "Pulp Fiction (1994)")
+LATER = ("Fargo", "Pulp Fiction")
 """The two events that follow."""
 K = 10
 

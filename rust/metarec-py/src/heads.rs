@@ -12,33 +12,51 @@ use crate::errors::to_python;
 /// (r f64[b, m], kappa f64[b])
 type State<'py> = (Bound<'py, PyArray2<f64>>, Bound<'py, PyArray1<f64>>);
 
-/// The sums `r = Σ ω ψ` and `κ = Σ ω` of each history.
-#[pyfunction]
-pub fn natpar_state<'py>(
-    py: Python<'py>,
-    offsets: &Bound<'py, PyAny>,
-    items: &Bound<'py, PyAny>,
-    weights: &Bound<'py, PyAny>,
-    psi: &Bound<'py, PyAny>,
-) -> PyResult<State<'py>> {
-    let offsets = arrays::vector::<i64>("offsets", offsets)?;
-    let items = arrays::vector::<i32>("items", items)?;
-    let weights = arrays::vector::<f32>("weights", weights)?;
-    let psi = arrays::matrix::<f32>("psi", psi)?;
-    let (n_items, width) = arrays::shape(&psi);
-    let (offsets, items, weights) = (offsets.as_slice()?, items.as_slice()?, weights.as_slice()?);
-    let psi = psi.as_slice()?;
-    let (r, kappa) = py
-        .detach(|| {
-            let rows = Ragged::new("natpar_state", "histories", offsets, items, n_items)?;
-            let events = Events::new("natpar_state", rows, weights, None)?;
-            let (mut r, mut kappa) = (vec![0.0; rows.len() * width], vec![0.0; rows.len()]);
-            natpar::state(events, psi, width, &mut r, &mut kappa)?;
-            Ok((r, kappa))
-        })
-        .map_err(to_python)?;
-    let kappa = PyArray1::from_vec(py, kappa);
-    Ok((PyArray1::from_vec(py, r).reshape([kappa.len()?, width])?, kappa))
+/// A checked item table ψ, asked for the sums of histories.
+#[pyclass(frozen, module = "metarec_sdk._core")]
+pub struct NatparTable {
+    psi: Vec<f32>,
+    n_items: usize,
+    width: usize,
+}
+
+#[pymethods]
+impl NatparTable {
+    #[new]
+    fn new(psi: &Bound<'_, PyAny>) -> PyResult<Self> {
+        let psi = arrays::matrix::<f32>("psi", psi)?;
+        let (n_items, width) = arrays::shape(&psi);
+        let psi = psi.as_slice()?;
+        finite::check("natpar_table", "psi", psi, width).map_err(to_python)?;
+        Ok(Self { psi: psi.to_vec(), n_items, width })
+    }
+
+    /// The sums `r = Σ ω ψ` and `κ = Σ ω` of each history.
+    fn state<'py>(
+        &self,
+        py: Python<'py>,
+        offsets: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyAny>,
+        weights: &Bound<'py, PyAny>,
+    ) -> PyResult<State<'py>> {
+        const OPERATION: &str = "natpar_state";
+        let offsets = arrays::vector::<i64>("offsets", offsets)?;
+        let items = arrays::vector::<i32>("items", items)?;
+        let weights = arrays::vector::<f32>("weights", weights)?;
+        let (offsets, items, weights) = (offsets.as_slice()?, items.as_slice()?, weights.as_slice()?);
+        let width = self.width;
+        let (r, kappa) = py
+            .detach(|| {
+                let rows = Ragged::new(OPERATION, "histories", offsets, items, self.n_items)?;
+                let events = Events::new(OPERATION, rows, weights, None)?;
+                let (mut r, mut kappa) = (vec![0.0; rows.len() * width], vec![0.0; rows.len()]);
+                natpar::state(events, &self.psi, width, &mut r, &mut kappa)?;
+                Ok((r, kappa))
+            })
+            .map_err(to_python)?;
+        let kappa = PyArray1::from_vec(py, kappa);
+        Ok((PyArray1::from_vec(py, r).reshape([kappa.len()?, width])?, kappa))
+    }
 }
 
 /// The posterior means `(s r + μ) / (s κ + 1)`.

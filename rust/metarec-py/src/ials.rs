@@ -75,6 +75,34 @@ impl FactorSolver {
         PyArray1::from_vec(py, out).reshape([offsets.len() - 1, self.core.width()])
     }
 
+    /// f32[b, m], the vector of each history after `steps` conjugate-gradient steps from `start`.
+    fn improve<'py>(
+        &self,
+        py: Python<'py>,
+        offsets: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyAny>,
+        weights: &Bound<'py, PyAny>,
+        start: &Bound<'py, PyAny>,
+        steps: usize,
+    ) -> PyResult<Bound<'py, PyArray2<f32>>> {
+        let offsets = arrays::vector::<i64>("offsets", offsets)?;
+        let items = arrays::vector::<i32>("items", items)?;
+        let weights = arrays::vector::<f32>("weights", weights)?;
+        let start = arrays::matrix::<f32>("start", start)?;
+        let (offsets, items, weights) = (offsets.as_slice()?, items.as_slice()?, weights.as_slice()?);
+        let start = start.as_slice()?;
+        let out = py
+            .detach(|| {
+                let rows = Ragged::new("FactorSolver", "histories", offsets, items, self.core.n_items())?;
+                let events = Events::new("FactorSolver", rows, weights, None)?;
+                let mut out = vec![0.0; rows.len() * self.core.width()];
+                self.core.improve(events, start, steps, &mut out)?;
+                Ok(out)
+            })
+            .map_err(to_python)?;
+        PyArray1::from_vec(py, out).reshape([offsets.len() - 1, self.core.width()])
+    }
+
     #[getter]
     fn n_items(&self) -> usize {
         self.core.n_items()

@@ -1,7 +1,7 @@
 //! The item-item member.
 
 use metarec_core::Ragged;
-use metarec_core::item_item::{Boosts, Neighbours, Table, boosts, neighbours as core_neighbours};
+use metarec_core::item_item::{Boosts, NeighbourTable, Neighbours, Table, neighbours as core_neighbours};
 use metarec_core::solve::Events;
 use numpy::PyArray1;
 use pyo3::prelude::*;
@@ -35,37 +35,51 @@ pub fn item_knn<'py>(
     Ok(wrap(py, table.map_err(to_python)?))
 }
 
-/// What each history adds up to in the table of neighbours.
-#[pyfunction]
-#[pyo3(signature = (offsets, items, weights, neighbour_offsets, neighbour_items, neighbour_values, root = false))]
-#[allow(clippy::too_many_arguments, reason = "two sparse tables, spelled out as arrays")]
-pub fn item_item_boosts<'py>(
-    py: Python<'py>,
-    offsets: &Bound<'py, PyAny>,
-    items: &Bound<'py, PyAny>,
-    weights: &Bound<'py, PyAny>,
-    neighbour_offsets: &Bound<'py, PyAny>,
-    neighbour_items: &Bound<'py, PyAny>,
-    neighbour_values: &Bound<'py, PyAny>,
-    root: bool,
-) -> PyResult<Sparse<'py>> {
-    let offsets = arrays::vector::<i64>("offsets", offsets)?;
-    let items = arrays::vector::<i32>("items", items)?;
-    let weights = arrays::vector::<f32>("weights", weights)?;
-    let table_offsets = arrays::vector::<i64>("neighbour_offsets", neighbour_offsets)?;
-    let table_items = arrays::vector::<i32>("neighbour_items", neighbour_items)?;
-    let table_values = arrays::vector::<f32>("neighbour_values", neighbour_values)?;
-    let (offsets, items, weights) = (offsets.as_slice()?, items.as_slice()?, weights.as_slice()?);
-    let (table_offsets, table_items) = (table_offsets.as_slice()?, table_items.as_slice()?);
-    let values = table_values.as_slice()?;
-    let form = if root { Boosts::Root } else { Boosts::Sum };
-    let result = py.detach(|| {
-        let n_items = table_offsets.len().saturating_sub(1);
-        let table = Ragged::new("item_item_boosts", "neighbour_items", table_offsets, table_items, n_items)?;
-        let rows = Ragged::new("item_item_boosts", "histories", offsets, items, n_items)?;
-        boosts(Events::new("item_item_boosts", rows, weights, None)?, table, values, form)
-    });
-    Ok(wrap(py, result.map_err(to_python)?))
+/// A checked table of neighbours, asked for what histories add up to.
+#[pyclass(frozen, module = "metarec_sdk._core")]
+pub struct ItemNeighbours {
+    table: NeighbourTable,
+}
+
+#[pymethods]
+impl ItemNeighbours {
+    #[new]
+    fn new(
+        py: Python<'_>,
+        offsets: &Bound<'_, PyAny>,
+        items: &Bound<'_, PyAny>,
+        values: &Bound<'_, PyAny>,
+    ) -> PyResult<Self> {
+        let offsets = arrays::vector::<i64>("neighbour_offsets", offsets)?;
+        let items = arrays::vector::<i32>("neighbour_items", items)?;
+        let values = arrays::vector::<f32>("neighbour_values", values)?;
+        let (offsets, items, values) = (offsets.as_slice()?, items.as_slice()?, values.as_slice()?);
+        let table = py.detach(|| NeighbourTable::new(offsets.to_vec(), items.to_vec(), values.to_vec()));
+        Ok(Self { table: table.map_err(to_python)? })
+    }
+
+    /// What each history adds up to in the table.
+    #[pyo3(signature = (offsets, items, weights, root = false))]
+    fn boosts<'py>(
+        &self,
+        py: Python<'py>,
+        offsets: &Bound<'py, PyAny>,
+        items: &Bound<'py, PyAny>,
+        weights: &Bound<'py, PyAny>,
+        root: bool,
+    ) -> PyResult<Sparse<'py>> {
+        const OPERATION: &str = "item_item_boosts";
+        let offsets = arrays::vector::<i64>("offsets", offsets)?;
+        let items = arrays::vector::<i32>("items", items)?;
+        let weights = arrays::vector::<f32>("weights", weights)?;
+        let (offsets, items, weights) = (offsets.as_slice()?, items.as_slice()?, weights.as_slice()?);
+        let form = if root { Boosts::Root } else { Boosts::Sum };
+        let result = py.detach(|| {
+            let rows = Ragged::new(OPERATION, "histories", offsets, items, self.table.n_items())?;
+            self.table.boosts(Events::new(OPERATION, rows, weights, None)?, form)
+        });
+        Ok(wrap(py, result.map_err(to_python)?))
+    }
 }
 
 fn wrap(py: Python<'_>, (offsets, items, values): Table) -> Sparse<'_> {

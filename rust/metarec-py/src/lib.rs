@@ -16,11 +16,11 @@ mod _core {
     use pyo3::prelude::*;
 
     #[pymodule_export]
-    use crate::heads::{gram, natpar_query, natpar_state, symmetric_eigen};
+    use crate::heads::{NatparTable, gram, natpar_query, symmetric_eigen};
     #[pymodule_export]
     use crate::ials::{FactorSolver, transpose};
     #[pymodule_export]
-    use crate::item_item::{item_item_boosts, item_knn};
+    use crate::item_item::{ItemNeighbours, item_knn};
     #[pymodule_export]
     use crate::ranking::{ItemIndex, isa, threads};
 

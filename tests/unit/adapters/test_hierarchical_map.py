@@ -96,7 +96,7 @@ def test_infinite_spread_makes_tasks_independent(world, mean_backbone):
         alone = AdapterProblem.build(
             mean_backbone, 0, alone_data, alone_data, torch.Generator().manual_seed(0)
         )
-        alone.popularity, alone.gates.base = problem.popularity, problem.gates.value()
+        alone.popularity, alone.gates = problem.popularity, problem.gates
         single = Learned(learned.down, {"final": torch.zeros(1, 6, 4)}, learned.step, {})
         learn_parent(alone, single, LONG, quiet)
         expected = alone.losses(torch.arange(len(rows)), single.down, single.up).mean()

@@ -42,8 +42,8 @@ def by_hand(problem, loop, learned):
             one = problem.training.take(torch.tensor([row]))
             h = problem.inputs["h"][row]
             h = h + leaf @ (a @ h)
-            logits = problem.gates.value()[one.bins, :1] * (problem.sites.items @ h)
-            gates = problem.gates.value()[one.bins[0]]
+            logits = problem.gates[one.bins, :1] * (problem.sites.items @ h)
+            gates = problem.gates[one.bins[0]]
             logits = logits[0] if logits.ndim == 2 else logits
             logits = (
                 logits + gates[1] * problem.popularity[0] + gates[2] * problem.popularity[1 + int(one.bins)]

@@ -226,6 +226,7 @@ def test_tasks_from_a_column(events):
         meta_learner="none",
         clusterer="column",
         params={"clusterer": {"column": "market"}},
+        min_task_size=20,
     )
     report = rec.fit(log)
     assert {row.n_tasks for row in report.tasks} == {1, 4}

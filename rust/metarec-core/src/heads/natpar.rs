@@ -16,7 +16,8 @@ const ROUNDER: f64 = 402_653_184.0;
 const LARGEST: f64 = 134_217_728.0;
 const USERS: usize = 64;
 
-/// Write `r` (f64[b, m]) and `κ` (f64[b]) of a batch of users. `table` is ψ, f32[n, m].
+/// Write `r` (f64[b, m]) and `κ` (f64[b]) of a batch of users. `table` is ψ, f32[n, m], checked to be finite by
+/// whoever keeps it: it is large, and asked for one user at a time.
 pub fn state(
     events: Events<'_>,
     table: &[f32],
@@ -30,7 +31,6 @@ pub fn state(
         let (got, expected) = (format!("{} sums", r.len()), format!("{users} rows of {width}"));
         return Err(Error::Shape { operation: OPERATION, argument: "r", got, expected });
     }
-    finite::check(OPERATION, "psi", table, width)?;
     pool::run(|| {
         r.par_chunks_mut((USERS * width).max(1)).zip(kappa.par_chunks_mut(USERS)).enumerate().try_for_each(
             |(block, (r, kappa))| {

@@ -18,57 +18,84 @@ pub enum Boosts {
 /// Above this share of the catalogue a dense accumulator is faster than sorting.
 const DENSE_SHARE: usize = 8;
 
-/// For each user `Σ_{j∈S} ω_j K_j·` (the sum of the table's rows), items ascending, zeros left out.
+/// A checked table of neighbours: row j holds the items that j speaks for, with weights of at least 0.
 ///
-/// Contributions to an item are added in the order of the history, whichever way they are gathered.
-pub fn boosts(events: Events<'_>, table: Ragged<'_>, values: &[f32], form: Boosts) -> Result<Table> {
-    const OPERATION: &str = "item_item_boosts";
-    if values.len() != table.items().len() {
-        let (got, expected) =
-            (format!("{} values", values.len()), format!("{}, one an entry", table.items().len()));
-        return Err(Error::Shape { operation: OPERATION, argument: "neighbour_values", got, expected });
+/// Checked once, because a table is large and asked for one user at a time.
+#[derive(Debug, Clone)]
+pub struct NeighbourTable {
+    offsets: Vec<i64>,
+    items: Vec<i32>,
+    values: Vec<f32>,
+}
+
+impl NeighbourTable {
+    /// Check and keep a table over `offsets.len() - 1` items.
+    pub fn new(offsets: Vec<i64>, items: Vec<i32>, values: Vec<f32>) -> Result<Self> {
+        const OPERATION: &str = "item_neighbours";
+        Ragged::new(OPERATION, "neighbour_items", &offsets, &items, offsets.len().saturating_sub(1))?;
+        if values.len() != items.len() {
+            let (got, expected) =
+                (format!("{} values", values.len()), format!("{}, one an entry", items.len()));
+            return Err(Error::Shape { operation: OPERATION, argument: "neighbour_values", got, expected });
+        }
+        finite::check(OPERATION, "neighbour_values", &values, 1)?;
+        if let Some(position) = values.iter().position(|&value| value < 0.0) {
+            let got = format!("{} at position {position}", values[position]);
+            let expected = "values of at least 0".to_owned();
+            return Err(Error::Value { operation: OPERATION, argument: "neighbour_values", got, expected });
+        }
+        Ok(Self { offsets, items, values })
     }
-    finite::check(OPERATION, "neighbour_values", values, 1)?;
-    if let Some(position) = values.iter().position(|&value| value < 0.0) {
-        let got = format!("{} at position {position}", values[position]);
-        let expected = "values of at least 0".to_owned();
-        return Err(Error::Value { operation: OPERATION, argument: "neighbour_values", got, expected });
+
+    /// Items in the catalogue.
+    pub fn n_items(&self) -> usize {
+        self.offsets.len() - 1
     }
-    let n_items = table.len();
-    let rows: Vec<Vec<(i32, f32)>> = pool::run(|| {
-        (0..events.rows.len())
-            .into_par_iter()
-            .map_init(Vec::new, |dense, user| {
-                let history = events.rows.row(user);
-                let weights = &events.weights[events.rows.range(user)];
-                let entries: usize = history.iter().map(|&item| table.row(item as usize).len()).sum();
-                let contributions = history.iter().zip(weights).flat_map(|(&item, &weight)| {
-                    let range = table.range(item as usize);
-                    table.items()[range.clone()]
-                        .iter()
-                        .zip(&values[range])
-                        .map(move |(&item, &value)| (item, weight * value))
-                });
-                let mut row = if entries * DENSE_SHARE > n_items {
-                    dense_sums(contributions, dense, n_items)
-                } else {
-                    sorted_sums(contributions)
-                };
-                if form == Boosts::Root {
-                    take_root(&mut row);
-                }
-                row
-            })
-            .collect()
-    })?;
-    let total = rows.iter().map(Vec::len).sum();
-    let mut out: Table = (vec![0], Vec::with_capacity(total), Vec::with_capacity(total));
-    for row in rows {
-        out.1.extend(row.iter().map(|entry| entry.0));
-        out.2.extend(row.iter().map(|entry| entry.1));
-        out.0.push(out.1.len() as i64);
+
+    /// For each user `Σ_{j∈S} ω_j K_j·` (the sum of the table's rows), items ascending, zeros left out.
+    ///
+    /// Contributions to an item are added in the order of the history, whichever way they are gathered.
+    /// The rows of `events` must have been checked against [`Self::n_items`].
+    pub fn boosts(&self, events: Events<'_>, form: Boosts) -> Result<Table> {
+        let rows: Vec<Vec<(i32, f32)>> = pool::run(|| {
+            (0..events.rows.len())
+                .into_par_iter()
+                .map_init(Vec::new, |dense, user| self.row(events, user, form, dense))
+                .collect()
+        })?;
+        let total = rows.iter().map(Vec::len).sum();
+        let mut out: Table = (vec![0], Vec::with_capacity(total), Vec::with_capacity(total));
+        for row in rows {
+            out.1.extend(row.iter().map(|entry| entry.0));
+            out.2.extend(row.iter().map(|entry| entry.1));
+            out.0.push(out.1.len() as i64);
+        }
+        Ok(out)
     }
-    Ok(out)
+
+    fn row(&self, events: Events<'_>, user: usize, form: Boosts, dense: &mut Vec<f32>) -> Vec<(i32, f32)> {
+        let history = events.rows.row(user);
+        let weights = &events.weights[events.rows.range(user)];
+        let entries: usize = history.iter().map(|&item| self.range(item).len()).sum();
+        let contributions = history.iter().zip(weights).flat_map(|(&item, &weight)| {
+            let range = self.range(item);
+            let values = &self.values[range.clone()];
+            self.items[range].iter().zip(values).map(move |(&item, &value)| (item, weight * value))
+        });
+        let mut row = if entries * DENSE_SHARE > self.n_items() {
+            dense_sums(contributions, dense, self.n_items())
+        } else {
+            sorted_sums(contributions)
+        };
+        if form == Boosts::Root {
+            take_root(&mut row);
+        }
+        row
+    }
+
+    fn range(&self, item: i32) -> std::ops::Range<usize> {
+        self.offsets[item as usize] as usize..self.offsets[item as usize + 1] as usize
+    }
 }
 
 fn dense_sums(

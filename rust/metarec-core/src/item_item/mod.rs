@@ -3,5 +3,5 @@
 mod boosts;
 mod neighbours;
 
-pub use boosts::{Boosts, boosts};
+pub use boosts::{Boosts, NeighbourTable};
 pub use neighbours::{Neighbours, Table, neighbours};

@@ -2,6 +2,7 @@
 
 use rayon::prelude::*;
 
+use super::conjugate::improve_row;
 use super::eigen::symmetric_eigen;
 use super::gram::gram;
 use super::lanes::{multiply_rows, padded};
@@ -147,41 +148,59 @@ impl FactorSolver {
     ///
     /// A user without events gets a prior mean that the implicit negatives have shrunk: exactly 0 for μ = 0.
     pub fn solve(&self, events: Events<'_>, prior_mean: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
+        self.run("prior_mean", events, prior_mean, Work::Solve, out)
+    }
+
+    /// Write each user's vector, improved from `start` (f32[b, m]) by `steps` conjugate-gradient steps, to `out`;
+    /// μ is 0. Users with few events are solved exactly, which costs no more.
+    pub fn improve(&self, events: Events<'_>, start: &[f32], steps: usize, out: &mut [f32]) -> Result<()> {
+        self.run("start", events, Some(start), Work::Improve(steps), out)
+    }
+
+    fn run(
+        &self,
+        argument: &'static str,
+        events: Events<'_>,
+        given: Option<&[f32]>,
+        work: Work,
+        out: &mut [f32],
+    ) -> Result<()> {
         let (users, width) = (events.rows.len(), self.width);
-        for (argument, length) in [("prior_mean", prior_mean.map(<[f32]>::len)), ("out", Some(out.len()))] {
+        for (argument, length) in [(argument, given.map(<[f32]>::len)), ("out", Some(out.len()))] {
             if let Some(length) = length.filter(|&length| length != users * width) {
                 let (got, expected) = (format!("{length} values"), format!("{users} rows of {width}"));
                 return Err(Error::Shape { operation: OPERATION, argument, got, expected });
             }
         }
-        if let Some(mean) = prior_mean {
-            finite::check(OPERATION, "prior_mean", mean, width)?;
+        if let Some(given) = given {
+            finite::check(OPERATION, argument, given, width)?;
         }
         pool::run(|| {
             out.par_chunks_mut(BLOCK * width).enumerate().try_for_each_init(
                 Workspace::default,
                 |space, (block, out)| {
                     let first = block * BLOCK;
-                    let mean = prior_mean.map(|mean| &mean[first * width..first * width + out.len()]);
-                    self.solve_block(events, first, mean, out, space)
+                    let given = given.map(|given| &given[first * width..first * width + out.len()]);
+                    self.run_block(events, first, given, work, out, space)
                 },
             )
         })?
     }
 
-    fn solve_block(
+    fn run_block(
         &self,
         events: Events<'_>,
         first: usize,
-        mean: Option<&[f32]>,
+        given: Option<&[f32]>,
+        work: Work,
         out: &mut [f32],
         space: &mut Workspace,
     ) -> Result<()> {
         let (count, wide) = (out.len() / self.width, padded(self.width));
         space.solutions.clear();
         space.solutions.resize(count * wide, 0.0);
-        if let Some(mean) = mean {
-            multiply_rows(&mut space.solutions, mean, self.width, &self.mean_map, wide);
+        if let Some(given) = given {
+            multiply_rows(&mut space.solutions, given, self.width, &self.mean_map, wide);
         }
         space.inverse_root.resize(wide, 1.0);
         for (index, u) in space.solutions.chunks_exact_mut(wide).enumerate() {
@@ -191,7 +210,10 @@ impl FactorSolver {
             for (q, &eigenvalue) in self.eigenvalues.iter().enumerate() {
                 let inverse_root = (1.0 / (eigenvalue + scale).sqrt()) as f32;
                 space.inverse_root[q] = inverse_root;
-                u[q] *= scale as f32 * inverse_root;
+                u[q] *= match work {
+                    Work::Solve => scale as f32 * inverse_root,
+                    Work::Improve(_) => 1.0 / inverse_root,
+                };
             }
             let row = Row {
                 items: events.rows.row(first + index),
@@ -199,7 +221,19 @@ impl FactorSolver {
                 targets: events.targets.map(|targets| &targets[range]),
                 inverse_root: &space.inverse_root,
             };
-            if !row.items.is_empty() && !solve_row(&row, &self.table, self.width, &mut space.scratch, u) {
+            let iterate = match work {
+                Work::Improve(steps) if row.items.len() > 4 * (steps + 1) => Some(steps),
+                Work::Improve(_) => {
+                    u.fill(0.0);
+                    None
+                }
+                Work::Solve => None,
+            };
+            if let Some(steps) = iterate {
+                improve_row(&row, &self.table, steps, &mut space.scratch, u);
+            } else if !row.items.is_empty()
+                && !solve_row(&row, &self.table, self.width, &mut space.scratch, u)
+            {
                 return Err(Error::NotPositiveDefinite {
                     operation: OPERATION,
                     argument: "precision",
@@ -229,6 +263,15 @@ impl FactorSolver {
         // Nobody observed and nothing unobserved counts: any positive scale gives 0.
         if mass == 0.0 { 1.0 } else { mass.powf(f64::from(self.exponent)) }
     }
+}
+
+/// What to do with a user's system.
+#[derive(Clone, Copy)]
+enum Work {
+    /// Factorise; what is given is the prior mean.
+    Solve,
+    /// So many conjugate-gradient steps; what is given is where they start.
+    Improve(usize),
 }
 
 #[derive(Default)]

@@ -121,6 +121,13 @@ pub(super) fn dot(left: &[f32], right: &[f32]) -> f32 {
             *sum = a.mul_add(b, *sum);
         }
     }
+    across(&sums)
+}
+
+/// The sum of a tile's lanes, as a fixed tree.
+#[inline(always)]
+pub(super) fn across(lanes: &[f32; LANES]) -> f32 {
+    let mut sums = *lanes;
     let mut half = LANES / 2;
     while half > 0 {
         for lane in 0..half {

@@ -2,6 +2,7 @@
 //! the ridge head, and the dense kernels under both.
 
 mod cholesky;
+mod conjugate;
 mod eigen;
 mod factor_solver;
 mod gram;

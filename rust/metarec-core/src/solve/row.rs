@@ -12,7 +12,7 @@ const GATHER: usize = 4096;
 /// Working memory of one thread.
 #[derive(Default)]
 pub(super) struct Scratch {
-    rows: Vec<f32>,
+    pub(super) rows: Vec<f32>,
     turned: Vec<f32>,
     matrix: Vec<f32>,
     inverse_pivots: Vec<f32>,
@@ -121,7 +121,7 @@ fn add_identity(matrix: &mut [f32], width: usize) {
     }
 }
 
-fn reserve(buffer: &mut Vec<f32>, length: usize) {
+pub(super) fn reserve(buffer: &mut Vec<f32>, length: usize) {
     if buffer.len() < length {
         buffer.resize(length, 0.0);
     }
