@@ -146,11 +146,15 @@ class Natpar:
         return dict(self._fitted())
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what `state` gave. A fitted head takes a part as well and keeps the rest.
+        """Take back what `state` gave. A fitted head takes a part as well and keeps the rest; ``psi_in``
+        without ``psi_out`` ties the tables again.
 
         Raises `ArtefactError` for arrays that are missing, don't fit together or are out of range.
         """
-        merged = {**self._state, **state}
+        kept = {
+            name: array for name, array in self._state.items() if name != "psi_out" or "psi_in" not in state
+        }
+        merged = {**kept, **state}
         psi = restored("Natpar", merged, "psi_in", (None, None))
         n, m = psi.shape
         edges = restored("Natpar", merged, "kappa_edges", (None,))

@@ -12,7 +12,7 @@ from metarec_sdk.recommender import FitReport
 from metarec_sdk.report.charts import Curve
 
 _STACK = "recommender"
-_WARM_METRICS = ("ndcg@10", "recall@20", "hr@10", "mrr")
+_WARM_METRICS = ("ndcg@10", "recall@20", "hit_rate@10", "mrr@100")
 _CURVES = 7
 
 
@@ -51,7 +51,6 @@ def cold_section(report: EvaluationReport) -> dict[str, Any]:
     record = next(protocol for protocol in report.protocols if protocol.name == "cold-start")
     return {
         "users": f"{stack[0].users:,}",
-        "catalogue": "",
         "hash": record.hash[:16],
         "tiles": [_tile(row) for row in stack if row.lift is not None and row.k],
         "tables": [_by_k(report, order) for order in orders],

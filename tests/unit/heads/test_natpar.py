@@ -109,6 +109,14 @@ def test_variance_follows_the_bin_of_kappa(head: Natpar) -> None:
     assert (query[1] != 0).all()
 
 
+def test_a_tied_state_ties_untied_tables_again(head: Natpar) -> None:
+    tied = head.state()
+    head.restore({"psi_out": np.ascontiguousarray(head.item_matrix()[::-1])})
+    head.restore(tied)
+    assert (head.item_matrix() == tied["psi_in"]).all()
+    assert "psi_out" not in head.state()
+
+
 def test_untied_tables_serve_history_and_ranking(head: Natpar) -> None:
     before = head.query(Histories.from_lists([[1]]))
     out = np.ascontiguousarray(head.item_matrix()[::-1])
