@@ -16,6 +16,8 @@ import os
 import sys
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit asks for it: its own threads do the work
+
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -34,8 +36,6 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=9)
     parser.add_argument("--data", default="ml-1m", help="name of a data set")
     arguments = parser.parse_args()
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # implicit asks for it: its own threads do the work
-
     from implicit.als import AlternatingLeastSquares
     from scipy.sparse import csr_matrix
 
