@@ -6,7 +6,8 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml C
 PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-rust test-python test-wheel lint format bench wheel constraints clean
+.PHONY: help setup demo test test-slow test-neon test-rust test-python test-wheel lint format bench wheel
+.PHONY: constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -50,6 +51,9 @@ test-python: setup
 
 test-slow: setup  ## the longer checks that CI leaves out
 	$(BIN)/python -m pytest -m slow --timeout=3600 tests $(PLUGINS:%=%/tests)
+
+test-neon:  ## the Rust tests on an emulated AArch64; see tests/emulated/README.md
+	tests/emulated/neon.sh --quiet
 
 wheel: setup  ## build the abi3 wheel into dist/
 	rm -rf dist
