@@ -53,6 +53,11 @@ impl Isa {
         self.0
     }
 
+    /// Whether AVX2 and FMA are there.
+    pub(crate) fn avx2(self) -> bool {
+        self.0 != Kind::Scalar
+    }
+
     fn choose(requested: Option<&str>) -> Result<Self> {
         let available = Self::available();
         let name = requested.unwrap_or("").trim().to_ascii_lowercase();
@@ -70,6 +75,30 @@ impl Isa {
         })
     }
 }
+
+/// Compile a function for AVX2 with FMA beside the portable build, and choose by what the machine has.
+macro_rules! vectorised {
+    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
+        $(#[$meta])*
+        $vis fn $name($($arg: $kind),*) $(-> $ret)? {
+            #[inline(always)]
+            fn portable($($arg: $kind),*) $(-> $ret)? $body
+            #[cfg(target_arch = "x86_64")]
+            {
+                #[target_feature(enable = "avx2,fma")]
+                fn avx2($($arg: $kind),*) $(-> $ret)? {
+                    portable($($arg),*)
+                }
+                if $crate::isa::Isa::current().is_ok_and(|isa| isa.avx2()) {
+                    // SAFETY: an `Isa` exists only where the machine has its instructions.
+                    return unsafe { avx2($($arg),*) };
+                }
+            }
+            portable($($arg),*)
+        }
+    };
+}
+pub(crate) use vectorised;
 
 #[cfg(test)]
 mod tests {

@@ -2,8 +2,10 @@
 
 use metarec_core::Ragged;
 use metarec_core::isa::Isa;
-use metarec_core::topk::{Boosts, ItemIndex, Lists, Request, TaskBias};
+use metarec_core::topk::{Biases, Boosts, ItemIndex, Lists, Options, Path, Precision, Request};
 use proptest::prelude::*;
+
+const TASKS: usize = 3;
 
 /// A whole call, owned.
 #[derive(Debug, Clone)]
@@ -19,7 +21,9 @@ struct Case {
     allow: Option<Vec<bool>>,
     deny: Option<Vec<bool>>,
     boosts: Option<(Vec<i64>, Vec<i32>, Vec<f32>)>,
+    /// Bias of each task, and of the call; the tasks of the rows.
     task_bias: Option<(Vec<f32>, Vec<i32>)>,
+    call_bias: Option<Vec<f32>>,
 }
 
 impl Case {
@@ -35,7 +39,9 @@ impl Case {
                 .boosts
                 .as_ref()
                 .map(|(offsets, items, added)| Boosts { items: self.ragged(offsets, items), added }),
-            task_bias: self.task_bias.as_ref().map(|(values, tasks)| TaskBias { values, tasks }),
+            bias: self.call_bias.as_deref(),
+            tasks: self.task_bias.as_ref().map(|(_, tasks)| &tasks[..]),
+            path: None,
         }
     }
 
@@ -47,7 +53,7 @@ impl Case {
         let query = &self.queries[row * self.width..][..self.width];
         let vector = &self.matrix[item * self.width..][..self.width];
         let mut score = query.iter().zip(vector).fold(0.0_f32, |sum, (q, x)| q.mul_add(*x, sum));
-        score += self.bias.as_ref().map_or(0.0, |bias| bias[item]);
+        score += self.call_bias.as_ref().or(self.bias.as_ref()).map_or(0.0, |bias| bias[item]);
         if let Some((values, tasks)) = &self.task_bias
             && tasks[row] >= 0
         {
@@ -91,15 +97,31 @@ impl Case {
     fn check(&self) -> Result<(), TestCaseError> {
         let expected = self.reference();
         for isa in Isa::available() {
-            let index =
-                ItemIndex::with_isa(&self.matrix, self.n, self.width, self.bias.as_deref(), isa).unwrap();
-            for threads in [1, 3] {
-                let found = pool(threads).install(|| index.topk(&self.request())).unwrap();
-                prop_assert_eq!(&found, &expected, "{} with {} threads", isa.name(), threads);
+            let index = self.index(isa);
+            let view = index.over(&self.matrix).unwrap();
+            for path in paths(&index) {
+                for threads in [1, 3] {
+                    let request = Request { path: Some(path), ..self.request() };
+                    let found = pool(threads).install(|| view.topk(&request)).unwrap();
+                    let way = format!("{} {} with {threads} threads", isa.name(), path.name());
+                    prop_assert_eq!(&found, &expected, "{}", way);
+                }
             }
         }
         Ok(())
     }
+
+    fn index(&self, isa: Isa) -> ItemIndex {
+        let options = Options { planes: Some(Precision::ALL.to_vec()), isa: Some(isa) };
+        let task = self.task_bias.as_ref().map(|(values, _)| (&values[..], TASKS));
+        let biases = Biases { item: self.bias.as_deref(), task };
+        ItemIndex::new(&self.matrix, self.n, self.width, biases, &options).unwrap()
+    }
+}
+
+fn paths(index: &ItemIndex) -> Vec<Path> {
+    let planes = index.planes().iter().map(|&precision| Path::Certified(precision));
+    std::iter::once(Path::Fp32).chain(planes).collect()
 }
 
 fn pool(threads: usize) -> &'static rayon::ThreadPool {
@@ -139,7 +161,7 @@ fn case() -> impl Strategy<Value = Case> {
             let added = prop::collection::vec(value(), items.len());
             (Just(offsets), Just(items), added)
         });
-        let tasks = (prop::collection::vec(value(), 3 * n), prop::collection::vec(-1..3, rows));
+        let tasks = (prop::collection::vec(value(), TASKS * n), prop::collection::vec(-1..TASKS as i32, rows));
         let dense = (
             prop::collection::vec(value(), n * width),
             prop::option::of(prop::collection::vec(value(), n)),
@@ -151,9 +173,10 @@ fn case() -> impl Strategy<Value = Case> {
             prop::option::of(mask),
             prop::option::of(boosts),
             prop::option::of(tasks),
+            prop::option::of(prop::collection::vec(value(), n)),
         );
         (dense, filters).prop_map(
-            move |((matrix, bias, queries), (exclude, allow, deny, boosts, task_bias))| Case {
+            move |((matrix, bias, queries), (exclude, allow, deny, boosts, task_bias, call_bias))| Case {
                 n,
                 width,
                 rows,
@@ -166,6 +189,7 @@ fn case() -> impl Strategy<Value = Case> {
                 deny,
                 boosts,
                 task_bias,
+                call_bias,
             },
         )
     })
@@ -182,15 +206,14 @@ proptest! {
     #[test]
     fn scores_at_agrees_bit_for_bit(case in case()) {
         let Some((offsets, items)) = &case.exclude else { return Ok(()) };
-        let plain = Case { boosts: None, task_bias: None, ..case.clone() };
+        let plain = Case { boosts: None, task_bias: None, call_bias: None, ..case.clone() };
         let expected: Vec<f32> = (0..case.rows)
             .flat_map(|row| (offsets[row] as usize..offsets[row + 1] as usize).map(move |place| (row, place)))
             .map(|(row, place)| plain.score(row, items[place] as usize))
             .collect();
         for isa in Isa::available() {
-            let index =
-                ItemIndex::with_isa(&case.matrix, case.n, case.width, case.bias.as_deref(), isa).unwrap();
-            let found = index.scores_at(&case.queries, case.ragged(offsets, items)).unwrap();
+            let index = plain.index(isa);
+            let found = index.over(&case.matrix).unwrap().scores_at(&case.queries, case.ragged(offsets, items)).unwrap();
             prop_assert_eq!(&found, &expected, "{}", isa.name());
         }
     }
@@ -219,7 +242,8 @@ fn large(rows: usize, n: usize, k: usize) -> Case {
         allow: None,
         deny: Some((0..n).map(|item| item % 997 == 0).collect()),
         boosts: Some((offsets(&vec![50; rows]), items.iter().rev().copied().collect(), values(rows * 50))),
-        task_bias: Some((values(2 * n), (0..rows).map(|row| row as i32 % 3 - 1).collect())),
+        task_bias: Some((values(TASKS * n), (0..rows).map(|row| row as i32 % 4 - 1).collect())),
+        call_bias: None,
     }
 }
 
@@ -228,10 +252,16 @@ fn divided_work_gives_the_same_bits() {
     let fast = *Isa::available().last().unwrap();
     for (rows, n, k) in [(1, 400_000, 10), (3, 150_001, 700), (50, 9_000, 20), (200, 3_001, 5)] {
         let case = large(rows, n, k);
-        let index = ItemIndex::with_isa(&case.matrix, n, case.width, case.bias.as_deref(), fast).unwrap();
-        let expected = pool(1).install(|| index.topk(&case.request())).unwrap();
-        let found = pool(3).install(|| index.topk(&case.request())).unwrap();
-        assert_eq!(found, expected, "{rows} rows, {n} items");
+        let index = case.index(fast);
+        let view = index.over(&case.matrix).unwrap();
+        let expected = pool(1).install(|| view.topk(&case.request())).unwrap();
+        for path in paths(&index) {
+            for threads in [1, 3] {
+                let request = Request { path: Some(path), ..case.request() };
+                let found = pool(threads).install(|| view.topk(&request)).unwrap();
+                assert_eq!(found, expected, "{rows} rows, {n} items, {}, {threads} threads", path.name());
+            }
+        }
         if rows < 10 {
             assert_eq!(case.reference(), expected, "{rows} rows, {n} items");
         }

@@ -12,29 +12,7 @@ pub(super) const fn padded(width: usize) -> usize {
     width.div_ceil(LANES) * LANES
 }
 
-/// Compile a function for AVX2 with FMA beside the portable build, and choose by what the machine has.
-macro_rules! vectorised {
-    ($(#[$meta:meta])* $vis:vis fn $name:ident($($arg:ident: $kind:ty),* $(,)?) $(-> $ret:ty)? $body:block) => {
-        $(#[$meta])*
-        $vis fn $name($($arg: $kind),*) $(-> $ret)? {
-            #[inline(always)]
-            fn portable($($arg: $kind),*) $(-> $ret)? $body
-            #[cfg(target_arch = "x86_64")]
-            {
-                #[target_feature(enable = "avx2,fma")]
-                fn avx2($($arg: $kind),*) $(-> $ret)? {
-                    portable($($arg),*)
-                }
-                if $crate::isa::Isa::current().is_ok_and(|isa| isa.kind() == $crate::isa::Kind::Avx2) {
-                    // SAFETY: an `Isa` exists only where the machine has its instructions.
-                    return unsafe { avx2($($arg),*) };
-                }
-            }
-            portable($($arg),*)
-        }
-    };
-}
-pub(super) use vectorised;
+pub(super) use crate::isa::vectorised;
 
 #[inline(always)]
 fn lanes(slice: &[f32], start: usize) -> &[f32; LANES] {

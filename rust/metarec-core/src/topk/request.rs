@@ -1,5 +1,6 @@
 //! What a top-K call asks for, and the check of all of it.
 
+use super::path::Path;
 use crate::{Error, Ragged, Result, finite};
 
 const OPERATION: &str = "topk";
@@ -21,8 +22,12 @@ pub struct Request<'a> {
     pub deny: Option<&'a [bool]>,
     /// Scores to add to some items of each row.
     pub boosts: Option<Boosts<'a>>,
-    /// A bias for each task and item, and the task of each row.
-    pub task_bias: Option<TaskBias<'a>>,
+    /// f32[n]: the items' bias of this call, instead of the index's own.
+    pub bias: Option<&'a [f32]>,
+    /// i32[b]: the task of each row, whose bias the index adds, or -1 for none.
+    pub tasks: Option<&'a [i32]>,
+    /// The way to the answer; chosen by what is cheapest where absent.
+    pub path: Option<Path>,
 }
 
 /// Sparse additions: `added[i]` goes on the score of `items.items()[i]` in its row. An item that stands twice
@@ -35,80 +40,71 @@ pub struct Boosts<'a> {
     pub added: &'a [f32],
 }
 
-/// Dense additions by task.
-#[derive(Debug, Clone, Copy)]
-pub struct TaskBias<'a> {
-    /// f32[C, n], row-major.
-    pub values: &'a [f32],
-    /// i32[b], a row of `values`, or -1 for none.
-    pub tasks: &'a [i32],
+impl Boosts<'_> {
+    /// The boosted items of a row and what is added, ascending by item. Stable, so that an item's boosts are
+    /// added in the order given.
+    pub fn of(&self, row: usize) -> Vec<(u32, f32)> {
+        let added = self.added[self.items.range(row)].iter().copied();
+        let mut pairs: Vec<_> = self.items.row(row).iter().map(|&item| item as u32).zip(added).collect();
+        pairs.sort_by_key(|&(item, _)| item);
+        pairs
+    }
 }
 
-impl<'a> TaskBias<'a> {
-    /// The bias of row `row`, if it has a task.
-    pub fn of(&self, row: usize, n_items: usize) -> Option<&'a [f32]> {
-        let task = usize::try_from(self.tasks[row]).ok()?;
-        Some(&self.values[task * n_items..][..n_items])
+/// What a request is checked against.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// n.
+    pub n_items: usize,
+    /// d.
+    pub width: usize,
+    /// C.
+    pub tasks: usize,
+    /// Largest magnitude of an item's values, of its bias, of its bias for a task.
+    pub item: f32,
+    /// See above.
+    pub bias: f32,
+    /// See above.
+    pub task_bias: f32,
+}
+
+impl Request<'_> {
+    /// The task of row `row`, if it has one.
+    pub fn task(&self, row: usize) -> Option<usize> {
+        self.tasks.and_then(|tasks| usize::try_from(tasks[row]).ok())
     }
 
-    /// The tasks that occur, each once.
-    pub fn used(&self) -> Vec<usize> {
-        let mut used: Vec<_> = self.tasks.iter().filter_map(|&task| usize::try_from(task).ok()).collect();
+    /// The tasks that occur, ascending, each once.
+    pub fn used_tasks(&self) -> Vec<usize> {
+        let mut used: Vec<_> = (0..self.rows).filter_map(|row| self.task(row)).collect();
         used.sort_unstable();
         used.dedup();
         used
     }
 
-    fn check(&self, rows: usize, n_items: usize) -> Result<f32> {
-        expect_length("tasks", self.tasks.len(), rows)?;
-        let count = self.values.len().checked_div(n_items).unwrap_or(0);
-        expect_length("task_bias", self.values.len(), count * n_items)?;
-        let wrong = |task: i32| task < -1 || (n_items > 0 && task >= 0 && task as usize >= count);
-        if let Some(row) = self.tasks.iter().position(|&task| wrong(task)) {
-            return Err(Error::Value {
-                operation: OPERATION,
-                argument: "tasks",
-                got: format!("{} at row {row}", self.tasks[row]),
-                expected: format!("-1, or a row of task_bias below {count}"),
-            });
-        }
-        let mut most = 0.0_f32;
-        for task in self.used() {
-            if n_items > 0 {
-                let values = &self.values[task * n_items..][..n_items];
-                let found =
-                    finite::largest(OPERATION, "task_bias", values, n_items).map_err(
-                        |error| match error {
-                            Error::NotFinite { operation, argument, value, .. } => {
-                                Error::NotFinite { operation, argument, row: task, value }
-                            }
-                            other => other,
-                        },
-                    )?;
-                most = most.max(found);
-            }
-        }
-        Ok(most)
+    /// Whether an item may come back at all.
+    pub fn admits(&self, item: usize) -> bool {
+        self.allow.is_none_or(|allow| allow[item]) && self.deny.is_none_or(|deny| !deny[item])
     }
-}
 
-impl Request<'_> {
-    /// Check every length, index and value against an index of `n_items` × `width` whose items and bias are
-    /// at most `item_limit` and `bias_limit` in magnitude.
-    pub fn check(&self, n_items: usize, width: usize, item_limit: f32, bias_limit: f32) -> Result<()> {
-        let query_limit = check_queries(OPERATION, self.queries, self.rows, width)?;
+    /// Check every length, index and value against an index.
+    pub fn check(&self, limits: &Limits) -> Result<()> {
+        let query_limit = check_queries(OPERATION, self.queries, self.rows, limits.width)?;
+        let n_items = limits.n_items;
         if let Some(exclude) = self.exclude {
             expect_items("exclude", exclude.expect_rows(OPERATION, "exclude", self.rows)?, n_items)?;
         }
-        if let Some(allow) = self.allow {
-            expect_length("allow", allow.len(), n_items)?;
+        for (argument, mask) in [("allow", self.allow), ("deny", self.deny)] {
+            expect_length(argument, mask.map_or(n_items, <[bool]>::len), n_items)?;
         }
-        if let Some(deny) = self.deny {
-            expect_length("deny", deny.len(), n_items)?;
+        let mut added = f64::from(limits.bias);
+        if let Some(bias) = self.bias {
+            expect_length("bias", bias.len(), n_items)?;
+            added = finite::largest(OPERATION, "bias", bias, 1)?.into();
         }
-        let mut added = f64::from(bias_limit);
-        if let Some(task_bias) = self.task_bias {
-            added += f64::from(task_bias.check(self.rows, n_items)?);
+        if let Some(tasks) = self.tasks {
+            self.check_tasks(tasks, limits.tasks)?;
+            added += f64::from(limits.task_bias);
         }
         if let Some(boosts) = self.boosts {
             expect_items("boosts", boosts.items.expect_rows(OPERATION, "boosts", self.rows)?, n_items)?;
@@ -117,7 +113,28 @@ impl Request<'_> {
             let longest = (0..self.rows).map(|row| boosts.items.range(row).len()).max().unwrap_or(0);
             added += f64::from(limit) * longest as f64;
         }
-        check_range(OPERATION, width, query_limit, item_limit, added)
+        check_range(OPERATION, limits.width, query_limit, limits.item, added)
+    }
+
+    fn check_tasks(&self, tasks: &[i32], count: usize) -> Result<()> {
+        expect_length("tasks", tasks.len(), self.rows)?;
+        if count == 0 {
+            return Err(Error::Value {
+                operation: OPERATION,
+                argument: "tasks",
+                got: "given".into(),
+                expected: "none: the index was built without task_bias".into(),
+            });
+        }
+        match tasks.iter().position(|&task| task < -1 || task >= count as i32) {
+            None => Ok(()),
+            Some(row) => Err(Error::Value {
+                operation: OPERATION,
+                argument: "tasks",
+                got: format!("{} at row {row}", tasks[row]),
+                expected: format!("-1, or a row of the index's task_bias below {count}"),
+            }),
+        }
     }
 }
 

@@ -1,12 +1,37 @@
-//! AVX2 with FMA: two registers of eight items per panel, a broadcast query value, the sums in registers.
+//! AVX2 with FMA.
+//!
+//! Exact scores: two registers of eight items per panel, a broadcast query value, the sums in registers.
+//!
+//! Integer scans: without VNNI the product of bytes is `vpmaddubsw`, which adds two products into 16 bits with
+//! saturation. Queries are kept so small that four products (int8) or sixteen (int4) can't reach 2¹⁵, so that
+//! nothing saturates, and only then the sums go to 32 bits: 1.5 multiply instructions for 32 products instead
+//! of 2.
 
 use std::arch::x86_64::*;
 
-use super::{Block, CHAINS, LANES, Lanes, Scores};
+use super::{Block, CHAINS, Hits, LANES, Lanes, PANELS, Quantised, Query, ScanTable, Scores, Table};
 
-super::table!(panels, pairs);
+pub(super) static TABLE: Table = Table {
+    panels: super::exact_table!(panels),
+    rows,
+    pack,
+    int8: ScanTable { query: bytes, by_users: &[int8::<1>, int8::<2>, int8::<3>, int8::<4>] },
+    int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>] },
+    bf16: ScanTable {
+        query: |_| Query::Floats,
+        by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>, bf16::<5>],
+    },
+    levels: 63,
+};
 
 const HALF: usize = LANES / 2;
+/// How far ahead a scan for few users asks for lines, in lines.
+const AHEAD: usize = 64;
+
+/// Four products of a query byte and an item byte in 0 ..= 2·levels stay below 2¹⁵.
+fn bytes(levels: i32) -> Query {
+    Query::Bytes((i32::from(i16::MAX) / (4 * 2 * levels)).min(127))
+}
 
 /// # Safety
 /// AVX2 and FMA are there, and the lengths are those that [`super::Kernels::score`] checks.
@@ -18,10 +43,6 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
     let mut sums = [[[_mm256_setzero_ps(); 2]; P]; U];
     for k in 0..width {
         for p in 0..P {
-            // The same dimension of the panels of the next call, which may lie past the end: a prefetch
-            // never faults. Hardware streams end with each page, and few users compute too little per line
-            // to hide a miss.
-            _mm_prefetch::<_MM_HINT_T0>(items.wrapping_add(((P + p) * width + k) * LANES).cast());
             // SAFETY: panel p has `width` lanes of 16 aligned floats, and k < width.
             let (low, high) = unsafe {
                 let lanes = items.add((p * width + k) * LANES);
@@ -67,18 +88,265 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
     hits
 }
 
-/// Eight chains at a time; the compiler keeps their sums in registers, one fused multiply-add each.
+/// Eight rows at a time: eight dimensions of each are transposed in registers, so that a register holds one
+/// dimension of all rows and every lane runs its own chain.
 ///
 /// # Safety
-/// AVX2 and FMA are there.
+/// AVX2 and FMA are there, and every row is as long as the query.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn pairs(pairs: &[(&[f32], &[Lanes], usize); CHAINS]) -> [f32; CHAINS] {
-    let width = pairs[0].0.len();
-    let mut sums = [0.0_f32; CHAINS];
-    for k in 0..width {
-        for (sum, &(query, panel, lane)) in sums.iter_mut().zip(pairs) {
-            *sum = query[k].mul_add(panel[k].0[lane], *sum);
+unsafe fn rows(query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
+    let whole = query.len() / CHAINS * CHAINS;
+    let mut sums = _mm256_setzero_ps();
+    for start in (0..whole).step_by(CHAINS) {
+        // SAFETY: start + 8 <= whole <= the length of each row.
+        let columns = transposed(rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr().add(start)) }));
+        for (column, value) in columns.into_iter().zip(&query[start..]) {
+            sums = _mm256_fmadd_ps(_mm256_set1_ps(*value), column, sums);
         }
     }
-    sums
+    let mut chains = [0.0; CHAINS];
+    // SAFETY: eight floats.
+    unsafe { _mm256_storeu_ps(chains.as_mut_ptr(), sums) };
+    for (chain, row) in chains.iter_mut().zip(rows) {
+        for (value, item) in query[whole..].iter().zip(&row[whole..]) {
+            *chain = value.mul_add(*item, *chain);
+        }
+    }
+    chains
 }
+
+/// # Safety
+/// AVX2 is there, and every row is as long as the panel.
+#[target_feature(enable = "avx2")]
+unsafe fn pack(rows: &[&[f32]; LANES], panel: &mut [Lanes]) {
+    let whole = panel.len() / HALF * HALF;
+    for start in (0..whole).step_by(HALF) {
+        for (half, rows) in rows.as_chunks::<HALF>().0.iter().enumerate() {
+            // SAFETY: start + 8 <= whole <= the length of each row.
+            let columns = transposed(rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr().add(start)) }));
+            for (lanes, column) in panel[start..].iter_mut().zip(columns) {
+                // SAFETY: each half of a `Lanes` is eight aligned floats.
+                unsafe { _mm256_store_ps(lanes.0.as_mut_ptr().add(half * HALF), column) };
+            }
+        }
+    }
+    for (k, lanes) in panel.iter_mut().enumerate().skip(whole) {
+        *lanes = Lanes(rows.map(|row| row[k]));
+    }
+}
+
+#[target_feature(enable = "avx2")]
+fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
+    let [a, b, c, d, e, f, g, h] = rows;
+    let pairs = |x, y| (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
+    let ((ab0, ab1), (cd0, cd1), (ef0, ef1), (gh0, gh1)) =
+        (pairs(a, b), pairs(c, d), pairs(e, f), pairs(g, h));
+    let quads = |x, y| (_mm256_shuffle_ps::<0x44>(x, y), _mm256_shuffle_ps::<0xee>(x, y));
+    let ((p0, p1), (p2, p3)) = (quads(ab0, cd0), quads(ab1, cd1));
+    let ((q0, q1), (q2, q3)) = (quads(ef0, gh0), quads(ef1, gh1));
+    let low = |x, y| _mm256_permute2f128_ps::<0x20>(x, y);
+    let high = |x, y| _mm256_permute2f128_ps::<0x31>(x, y);
+    [
+        low(p0, q0),
+        low(p1, q1),
+        low(p2, q2),
+        low(p3, q3),
+        high(p0, q0),
+        high(p1, q1),
+        high(p2, q2),
+        high(p3, q3),
+    ]
+}
+
+/// # Safety
+/// AVX2 is there, the lengths are those that [`super::Scanner::scan`] checks, and query bytes are as small as
+/// [`bytes`] says.
+#[target_feature(enable = "avx2")]
+unsafe fn int8<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
+    let width = block.lines.len() / PANELS;
+    let ones = _mm256_set1_epi16(1);
+    let mut found = Found::<U>::new();
+    for p in 0..PANELS {
+        let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
+        let mut sums = std::array::from_fn(|j| [_mm256_set1_epi32(block.starts[j]); 2]);
+        let mut k = 0;
+        while k + 1 < width {
+            if U <= 2 {
+                ahead(items, k);
+                ahead(items, k + 1);
+            }
+            for half in 0..2 {
+                // SAFETY: lines k and k + 1 of the panel are two registers each; there are `width * U` words.
+                let (first, second) = unsafe {
+                    (
+                        _mm256_load_si256(items.add(2 * k + half)),
+                        _mm256_load_si256(items.add(2 * k + 2 + half)),
+                    )
+                };
+                for (j, sums) in sums.iter_mut().enumerate() {
+                    let low = _mm256_maddubs_epi16(first, unsafe { word(block.queries, k * U + j) });
+                    let high = _mm256_maddubs_epi16(second, unsafe { word(block.queries, (k + 1) * U + j) });
+                    let four = _mm256_madd_epi16(_mm256_add_epi16(low, high), ones);
+                    sums[half] = _mm256_add_epi32(sums[half], four);
+                }
+            }
+            k += 2;
+        }
+        if k < width {
+            for half in 0..2 {
+                // SAFETY: as above, for the last line.
+                let first = unsafe { _mm256_load_si256(items.add(2 * k + half)) };
+                for (j, sums) in sums.iter_mut().enumerate() {
+                    let two = _mm256_maddubs_epi16(first, unsafe { word(block.queries, k * U + j) });
+                    sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(two, ones));
+                }
+            }
+        }
+        found.integers(p, &sums, block.thresholds, hits);
+    }
+    found.finish(hits)
+}
+
+/// # Safety
+/// As for [`int8`]; sixteen products of a byte and an item in 0 ..= 15 stay below 2¹⁵.
+#[target_feature(enable = "avx2")]
+unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
+    const STEP: usize = 4;
+    let width = block.lines.len() / PANELS;
+    let (ones, nibble) = (_mm256_set1_epi16(1), _mm256_set1_epi8(15));
+    let mut found = Found::<U>::new();
+    for p in 0..PANELS {
+        let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
+        let mut sums: [[__m256i; 2]; U] = std::array::from_fn(|j| [_mm256_set1_epi32(block.starts[j]); 2]);
+        for start in (0..width).step_by(STEP) {
+            let mut parts = [[_mm256_setzero_si256(); 2]; U];
+            for k in start..width.min(start + STEP) {
+                if U <= 2 {
+                    ahead(items, k);
+                }
+                for half in 0..2 {
+                    // SAFETY: line k of the panel is two registers; there are `2 * width * U` words.
+                    let both = unsafe { _mm256_load_si256(items.add(2 * k + half)) };
+                    let low = _mm256_and_si256(both, nibble);
+                    let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibble);
+                    for (j, parts) in parts.iter_mut().enumerate() {
+                        let low = _mm256_maddubs_epi16(low, unsafe { word(block.queries, 2 * k * U + j) });
+                        let high =
+                            _mm256_maddubs_epi16(high, unsafe { word(block.queries, (2 * k + 1) * U + j) });
+                        parts[half] = _mm256_add_epi16(parts[half], _mm256_add_epi16(low, high));
+                    }
+                }
+            }
+            for (sums, parts) in sums.iter_mut().zip(parts) {
+                for (sum, part) in sums.iter_mut().zip(parts) {
+                    *sum = _mm256_add_epi32(*sum, _mm256_madd_epi16(part, ones));
+                }
+            }
+        }
+        found.integers(p, &sums, block.thresholds, hits);
+    }
+    found.finish(hits)
+}
+
+/// # Safety
+/// AVX2 and FMA are there, and the lengths are those that [`super::Scanner::scan`] checks.
+#[target_feature(enable = "avx2,fma")]
+unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
+    let width = block.lines.len() / PANELS;
+    let upper = _mm256_set1_epi32(!0xffff);
+    let mut found = Found::<U>::new();
+    for p in 0..PANELS {
+        let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
+        let mut sums = [[_mm256_setzero_ps(); 2]; U];
+        for k in 0..width {
+            if U <= 2 {
+                ahead(items, k);
+            }
+            for half in 0..2 {
+                // SAFETY: line k of the panel is two registers; there are `2 * width * U` words.
+                let both = unsafe { _mm256_load_si256(items.add(2 * k + half)) };
+                let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(both));
+                let odd = _mm256_castsi256_ps(_mm256_and_si256(both, upper));
+                for (j, sums) in sums.iter_mut().enumerate() {
+                    let query = |at| _mm256_castsi256_ps(unsafe { word(block.queries, at) });
+                    sums[half] = _mm256_fmadd_ps(query(2 * k * U + j), even, sums[half]);
+                    sums[half] = _mm256_fmadd_ps(query((2 * k + 1) * U + j), odd, sums[half]);
+                }
+            }
+        }
+        found.floats(p, &sums, block.thresholds, hits);
+    }
+    found.finish(hits)
+}
+
+/// Ask for a line of a block to come: a prefetch never faults, wherever it points.
+#[inline(always)]
+fn ahead(items: *const __m256i, line: usize) {
+    // SAFETY: SSE is part of x86-64, and a prefetch doesn't touch memory.
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(items.wrapping_add(2 * (line + AHEAD)).cast()) };
+}
+
+/// One query word in all lanes.
+///
+/// # Safety
+/// `at` is below the number of words.
+#[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn word(words: &[i32], at: usize) -> __m256i {
+    // SAFETY: the caller's promise.
+    _mm256_set1_epi32(unsafe { *words.get_unchecked(at) })
+}
+
+/// The lanes that reached their threshold so far.
+struct Found<const U: usize>([u64; U]);
+
+impl<const U: usize> Found<U> {
+    fn new() -> Self {
+        Self([0; U])
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn integers(&mut self, panel: usize, sums: &[[__m256i; 2]; U], thresholds: &[i32], hits: &mut Hits) {
+        for (j, sums) in sums.iter().enumerate() {
+            // Thresholds are far from the ends of the range.
+            let below = _mm256_set1_epi32(thresholds[j] - 1);
+            let above = sums.map(|sum| _mm256_cmpgt_epi32(sum, below));
+            self.keep(panel, j, above, sums, hits);
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn floats(&mut self, panel: usize, sums: &[[__m256; 2]; U], thresholds: &[i32], hits: &mut Hits) {
+        for (j, sums) in sums.iter().enumerate() {
+            let least = _mm256_castsi256_ps(_mm256_set1_epi32(thresholds[j]));
+            let above = sums.map(|sum| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(sum, least)));
+            self.keep(panel, j, above, &sums.map(|sum| _mm256_castps_si256(sum)), hits);
+        }
+    }
+
+    #[target_feature(enable = "avx2")]
+    #[inline]
+    fn keep(&mut self, panel: usize, user: usize, above: [__m256i; 2], sums: &[__m256i; 2], hits: &mut Hits) {
+        let any = _mm256_or_si256(above[0], above[1]);
+        if _mm256_testz_si256(any, any) == 1 {
+            return;
+        }
+        let [low, high] = above.map(|half| _mm256_movemask_ps(_mm256_castsi256_ps(half)) as u64);
+        self.0[user] |= (low | high << HALF) << (panel * LANES);
+        let target = hits.sums[user][panel * LANES..][..LANES].as_mut_ptr().cast::<__m256i>();
+        // SAFETY: sixteen integers.
+        unsafe {
+            _mm256_storeu_si256(target, sums[0]);
+            _mm256_storeu_si256(target.add(1), sums[1]);
+        }
+    }
+
+    fn finish(self, hits: &mut Hits) -> u32 {
+        hits.masks[..U].copy_from_slice(&self.0);
+        self.0.iter().enumerate().fold(0, |any, (j, &mask)| any | u32::from(mask != 0) << j)
+    }
+}
+
+const _: () = assert!(size_of::<Lanes>() == 64);

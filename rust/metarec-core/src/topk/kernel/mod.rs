@@ -1,26 +1,57 @@
-//! Scoring a few panels of items for a few users: one file per instruction set, chosen here.
+//! The inner loops, one file per instruction set, chosen here.
 //!
-//! Every kernel computes, for each user and lane, `acc = 0; for k in 0..d { acc = fma(query[k], item[k], acc) }`,
-//! then adds the item's bias and, where given, the user's extra bias. The result is bit-identical on all of
-//! them; `scalar` is the readable reference and the oracle of the tests. Another instruction set is another
-//! file and another arm of [`Kernels::of`].
+//! Three kinds. [`Kernels::score`] computes exact scores: for each user and lane
+//! `acc = 0; for k in 0..d { acc = fma(query[k], item[k], acc) }`, then adds the item's bias and, where given,
+//! the user's extra bias. [`Kernels::chains`] does the same chains for a few single rows. [`Scanner::scan`]
+//! computes approximate scores of quantised items and reports the lanes that reach a threshold.
+//!
+//! Exact scores and integer sums are the same bits on every instruction set; approximate floats stay within
+//! the bound that [`super::bound`] proves. `scalar` is the readable reference and the oracle of the tests.
+//! Another instruction set is another file and another arm of [`Kernels::of`].
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+pub mod map;
 pub mod pages;
 mod scalar;
 
-use super::panels::{LANES, Lanes};
+use bytemuck::{Pod, Zeroable};
+
+use super::bound::MAX_WIDTH;
+use super::path::Precision;
 use crate::isa::{Isa, Kind};
 
+/// Items side by side in a panel: one per lane.
+pub const LANES: usize = 16;
+/// Panels in a block.
+pub const PANELS: usize = 4;
+/// Items in a block.
+pub const BLOCK: usize = LANES * PANELS;
 /// Most users in one tile.
 pub const USERS: usize = 6;
-/// Most user × panel pairs in one call; what a register file of 16 vectors of 8 floats holds.
+/// Most user × panel pairs in one call for exact scores; what 16 registers of 8 floats hold.
 pub const PAIRS: usize = 6;
-/// Pairs that a chain call scores at a time.
+/// Rows that a chain call scores at a time.
 pub const CHAINS: usize = 8;
 
-/// What one call writes. User `j` in panel `p` of a call with `P` panels stands at `j * P + p`.
+/// One value for each item of a panel, aligned to a cache line.
+#[derive(Debug, Clone, Copy, PartialEq)]
+#[repr(C, align(64))]
+pub struct Lanes(pub [f32; LANES]);
+
+impl Lanes {
+    /// Bit `l` says that lane `l` exceeds the floor.
+    pub fn above(&self, floor: f32) -> u16 {
+        self.0.iter().rev().fold(0, |bits, &value| bits << 1 | u16::from(value > floor))
+    }
+}
+
+/// Four bytes for each item of a panel: one step of a quantised panel, and one cache line.
+#[derive(Debug, Clone, Copy, Pod, Zeroable)]
+#[repr(C, align(64))]
+pub struct Line(pub [[u8; 4]; LANES]);
+
+/// What one exact call writes. User `j` in panel `p` of a call with `P` panels stands at `j * P + p`.
 pub struct Scores {
     /// The scores.
     pub lanes: [Lanes; PAIRS],
@@ -35,7 +66,7 @@ impl Scores {
     }
 }
 
-/// What one call reads. `U` users and `P` panels are the kernel's own.
+/// What one exact call reads. `U` users and `P` panels are the kernel's own.
 pub struct Block<'a> {
     /// `P` panels of `width` lanes.
     pub panels: &'a [Lanes],
@@ -49,15 +80,70 @@ pub struct Block<'a> {
     pub floors: &'a [f32; USERS],
 }
 
+/// What one scan reads: a block of [`PANELS`] quantised panels and a tile of `U` users.
+pub struct Quantised<'a> {
+    /// The panels, one after another.
+    pub lines: &'a [Line],
+    /// `queries[w * U + j]` is word `w` of user `j`; see [`Scanner::words`].
+    pub queries: &'a [i32],
+    /// Where each user's sums start; integer scans only.
+    pub starts: &'a [i32],
+    /// Lanes whose sum is at least this are reported; the bits of an f32 for floating scans.
+    pub thresholds: &'a [i32],
+}
+
+/// What one scan writes, by user of the tile.
+pub struct Hits {
+    /// Bit `i` says that item `i` of the block reaches the threshold.
+    pub masks: [u64; USERS],
+    /// The sums of the panels with such an item; the bits of an f32 for floating scans.
+    pub sums: [[i32; BLOCK]; USERS],
+}
+
+impl Hits {
+    /// Room for one call.
+    pub fn new() -> Self {
+        Self { masks: [0; USERS], sums: [[0; BLOCK]; USERS] }
+    }
+}
+
 /// Fills the scores; bit `j` of the answer says that some score of user `j` exceeds their floor.
 type ScorePanels = unsafe fn(&Block<'_>, &mut Scores) -> u32;
-/// One chain each for `CHAINS` pairs of a query and an item (a panel and a lane in it), all of equal width.
-type ScorePairs = unsafe fn(&[(&[f32], &[Lanes], usize); CHAINS]) -> [f32; CHAINS];
+/// One chain of a query for each of `CHAINS` rows of equal width.
+type ScoreRows = unsafe fn(&[f32], &[&[f32]; CHAINS]) -> [f32; CHAINS];
+/// Fills a panel with the rows of its items.
+type PackRows = unsafe fn(&[&[f32]; LANES], &mut [Lanes]);
+/// Fills the hits; bit `j` of the answer says that user `j` has one.
+type ScanBlock = unsafe fn(&Quantised<'_>, &mut Hits) -> u32;
+
+/// How a scan wants its queries.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Query {
+    /// Signed bytes, four dimensions a word, of at most this magnitude.
+    Bytes(i32),
+    /// f32, one dimension a word.
+    Floats,
+    /// bf16, two dimensions a word.
+    #[cfg_attr(not(test), expect(dead_code, reason = "chosen per instruction set"))]
+    Halves,
+}
+
+/// The scan of one precision: how it wants its queries and, by users of a tile, the function.
+struct ScanTable {
+    query: fn(levels: i32) -> Query,
+    by_users: &'static [ScanBlock],
+}
 
 struct Table {
     /// By users and by log2 of panels; only pairs with `users * panels <= PAIRS`.
     panels: [[Option<ScorePanels>; 3]; USERS + 1],
-    pairs: ScorePairs,
+    rows: ScoreRows,
+    pack: PackRows,
+    int8: ScanTable,
+    int4: ScanTable,
+    bf16: ScanTable,
+    /// Magnitude of quantised int8 items that suits the scan best.
+    levels: i32,
 }
 
 /// The kernels of one instruction set.
@@ -74,8 +160,8 @@ impl Kernels {
         })
     }
 
-    /// How many panels a call for `users` should take, so that enough independent chains hide the latency of
-    /// a fused multiply-add.
+    /// How many panels an exact call for `users` should take, so that enough independent chains hide the
+    /// latency of a fused multiply-add.
     pub fn panels_for(users: usize) -> usize {
         match users {
             0 | 1 => 4,
@@ -100,34 +186,86 @@ impl Kernels {
         unsafe { kernel(block, scores) }
     }
 
-    /// The chain of each pair, without any bias.
-    pub fn chains(self, pairs: &[(&[f32], &[Lanes], usize); CHAINS]) -> [f32; CHAINS] {
-        let width = pairs[0].0.len();
-        assert!(
-            pairs.iter().all(|&(query, panel, lane)| {
-                query.len() == width && panel.len() == width && lane < LANES
-            })
-        );
+    /// The chain of the query with each row, without any bias.
+    pub fn chains(self, query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
+        assert!(rows.iter().all(|row| row.len() == query.len()));
         // SAFETY: as above.
-        unsafe { (self.0.pairs)(pairs) }
+        unsafe { (self.0.rows)(query, rows) }
+    }
+
+    /// Pack one row for each lane of a panel.
+    pub fn pack(self, rows: &[&[f32]; LANES], panel: &mut [Lanes]) {
+        assert!(rows.iter().all(|row| row.len() == panel.len()));
+        // SAFETY: as above.
+        unsafe { (self.0.pack)(rows, panel) }
+    }
+
+    /// Magnitude up to which int8 items are quantised for these kernels.
+    pub fn levels(self) -> i32 {
+        self.0.levels
+    }
+
+    /// The scan over items of a precision; `levels` is the magnitude of int8 items.
+    pub fn scanner(self, precision: Precision, levels: i32) -> Scanner {
+        let table = match precision {
+            Precision::Int8 => &self.0.int8,
+            Precision::Int4 => &self.0.int4,
+            Precision::Bf16 => &self.0.bf16,
+        };
+        Scanner { query: (table.query)(levels), by_users: table.by_users }
     }
 }
 
-/// The table of an instruction set from its two generic kernels.
-macro_rules! table {
-    ($panels:ident, $pairs:ident) => {
-        pub(super) static TABLE: super::Table = super::Table {
-            panels: [
-                [None; 3],
-                [Some($panels::<1, 1>), Some($panels::<1, 2>), Some($panels::<1, 4>)],
-                [Some($panels::<2, 1>), Some($panels::<2, 2>), None],
-                [Some($panels::<3, 1>), None, None],
-                [Some($panels::<4, 1>), None, None],
-                [Some($panels::<5, 1>), None, None],
-                [Some($panels::<6, 1>), None, None],
-            ],
-            pairs: $pairs,
-        };
+/// The scan over the items of one precision.
+#[derive(Clone, Copy)]
+pub struct Scanner {
+    query: Query,
+    by_users: &'static [ScanBlock],
+}
+
+impl Scanner {
+    /// How it wants its queries.
+    pub fn query(self) -> Query {
+        self.query
+    }
+
+    /// Most users of a tile.
+    pub fn tile(self) -> usize {
+        self.by_users.len()
+    }
+
+    /// Query words for a panel of `lines` lines. A line of int4 items takes two words of bytes, one of bf16
+    /// items two floats; the words follow the dimensions in any case.
+    pub fn words(self, precision: Precision, lines: usize) -> usize {
+        match (precision, self.query) {
+            (Precision::Int4, _) | (Precision::Bf16, Query::Floats) => 2 * lines,
+            _ => lines,
+        }
+    }
+
+    /// Scan a block for `users` users; see [`Quantised`].
+    pub fn scan(self, precision: Precision, users: usize, block: &Quantised<'_>, hits: &mut Hits) -> u32 {
+        let lines = block.lines.len() / PANELS;
+        assert!(block.lines.len() == PANELS * lines && lines <= MAX_WIDTH);
+        assert!(block.queries.len() == users * self.words(precision, lines));
+        assert!(block.starts.len() == users && block.thresholds.len() == users);
+        // SAFETY: as for `score`.
+        unsafe { (self.by_users[users - 1])(block, hits) }
+    }
+}
+
+/// The exact kernels of an instruction set by users and panels.
+macro_rules! exact_table {
+    ($panels:ident) => {
+        [
+            [None; 3],
+            [Some($panels::<1, 1>), Some($panels::<1, 2>), Some($panels::<1, 4>)],
+            [Some($panels::<2, 1>), Some($panels::<2, 2>), None],
+            [Some($panels::<3, 1>), None, None],
+            [Some($panels::<4, 1>), None, None],
+            [Some($panels::<5, 1>), None, None],
+            [Some($panels::<6, 1>), None, None],
+        ]
     };
 }
-use table;
+use exact_table;

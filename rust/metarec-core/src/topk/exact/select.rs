@@ -1,18 +1,28 @@
 //! Keeping the k best of a stream of scores in a small buffer.
 
-/// A score and its item as one integer: larger is better, equal scores prefer the lower item.
-pub fn key(score: f32, item: u32) -> u64 {
+/// A score as an integer of the same order; never 0 for a finite score.
+pub fn ordered(score: f32) -> u32 {
     let bits = score.to_bits();
     // Floats order like sign-magnitude integers; flipping makes them order like unsigned ones.
-    let ordered = if bits >> 31 == 1 { !bits } else { bits | 1 << 31 };
-    (u64::from(ordered) << 32) | u64::from(!item)
+    if bits >> 31 == 1 { !bits } else { bits | 1 << 31 }
+}
+
+/// The score of [`ordered`]; −∞ for 0.
+pub fn unordered(ordered: u32) -> f32 {
+    match ordered {
+        0 => f32::NEG_INFINITY,
+        _ => f32::from_bits(if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered }),
+    }
+}
+
+/// A score and its item as one integer: larger is better, equal scores prefer the lower item.
+pub fn key(score: f32, item: u32) -> u64 {
+    (u64::from(ordered(score)) << 32) | u64::from(!item)
 }
 
 /// The score and item of a [`key`].
 pub fn unkey(key: u64) -> (f32, u32) {
-    let ordered = (key >> 32) as u32;
-    let bits = if ordered >> 31 == 1 { ordered & !(1 << 31) } else { !ordered };
-    (f32::from_bits(bits), !(key as u32))
+    (unordered((key >> 32) as u32), !(key as u32))
 }
 
 /// Keep the `k` largest keys, best first.

@@ -1,0 +1,193 @@
+//! A quantised copy of the items of a segment, in the order in which the kernels read it.
+
+use bytemuck::Zeroable;
+use rayon::prelude::*;
+
+use super::bound::{LEAST_SCALE, rounded_up};
+use super::kernel::pages::prefer_huge;
+use super::kernel::{BLOCK, LANES, Line, PANELS};
+use super::path::Precision;
+use super::store::Store;
+use crate::isa::vectorised;
+
+/// Largest magnitude of an int4 item.
+const NIBBLES: i32 = 7;
+/// Blocks that one task of the pool quantises.
+const CHUNK: usize = 16;
+
+/// All blocks of one precision. Item i of panel p of a block is lane i of the panel's lines; each line holds
+/// [`Precision::per_word`] dimensions.
+#[derive(Debug)]
+pub struct Plane {
+    /// Its precision.
+    pub precision: Precision,
+    /// Magnitude of the quantised items; int8 only.
+    pub levels: i32,
+    /// Lines of a panel.
+    pub width: usize,
+    /// `blocks * PANELS * width` lines.
+    pub lines: Store<Line>,
+    /// s_b of each block.
+    pub scales: Store<f32>,
+    /// e of each block: the largest norm of what quantisation lost.
+    pub errors: Store<f32>,
+}
+
+impl Plane {
+    /// Lines of a panel for `width` dimensions.
+    pub fn lines_for(precision: Precision, width: usize) -> usize {
+        width.div_ceil(precision.per_word())
+    }
+
+    /// Quantise the rows `row(order[0]), row(order[1]), …`, each of `width` values whose largest magnitude is
+    /// `peaks[order[i]]`.
+    pub fn build<'a>(
+        precision: Precision,
+        levels: i32,
+        width: usize,
+        order: &[u32],
+        peaks: &[f32],
+        row: impl Fn(u32) -> &'a [f32] + Sync,
+    ) -> Self {
+        let per_panel = Self::lines_for(precision, width);
+        let per_block = PANELS * per_panel;
+        let blocks = order.len().div_ceil(BLOCK);
+        let mut lines = Vec::with_capacity(blocks * per_block);
+        prefer_huge(lines.spare_capacity_mut());
+        lines.resize(blocks * per_block, Line::zeroed());
+        let (mut scales, mut errors) = (vec![1.0; blocks], vec![0.0; blocks]);
+        lines
+            .par_chunks_mut((per_block * CHUNK).max(1))
+            .zip(scales.par_chunks_mut(CHUNK))
+            .zip(errors.par_chunks_mut(CHUNK))
+            .zip(order.par_chunks(BLOCK * CHUNK))
+            .for_each(|(((lines, scales), errors), order)| {
+                let mut words = vec![[0; 4]; per_panel];
+                for (index, items) in order.chunks(BLOCK).enumerate() {
+                    let lines = &mut lines[index * per_block..][..per_block];
+                    let peak = items.iter().fold(0.0_f32, |peak, &item| peak.max(peaks[item as usize]));
+                    let magnitude = match precision {
+                        Precision::Bf16 => None,
+                        Precision::Int8 => Some(levels),
+                        Precision::Int4 => Some(NIBBLES),
+                    };
+                    let scale = magnitude.map_or(1.0, |magnitude| scale(peak, magnitude));
+                    let mut worst = 0.0_f64;
+                    for (position, &item) in items.iter().enumerate() {
+                        let lost = match precision {
+                            Precision::Bf16 => halves(row(item), &mut words),
+                            Precision::Int8 => bytes(row(item), scale, levels, &mut words),
+                            Precision::Int4 => nibbles(row(item), scale, &mut words),
+                        };
+                        worst = worst.max(lost);
+                        let panel = &mut lines[position / LANES * per_panel..][..per_panel];
+                        for (line, word) in panel.iter_mut().zip(&words) {
+                            line.0[position % LANES] = *word;
+                        }
+                    }
+                    scales[index] = scale;
+                    errors[index] = rounded_up(worst.sqrt());
+                }
+            });
+        Self {
+            precision,
+            levels,
+            width: per_panel,
+            lines: lines.into(),
+            scales: scales.into(),
+            errors: errors.into(),
+        }
+    }
+
+    /// What has to be taken off a sum of unsigned items times query bytes, by the sum of those bytes.
+    pub fn offset(&self) -> i32 {
+        match self.precision {
+            Precision::Bf16 => 0,
+            Precision::Int8 => self.levels,
+            Precision::Int4 => NIBBLES + 1,
+        }
+    }
+
+    /// The lines of block `block`.
+    pub fn block(&self, block: usize) -> &[Line] {
+        &self.lines[block * PANELS * self.width..][..PANELS * self.width]
+    }
+}
+
+/// The scale with which values of magnitude up to `peak` become integers up to `levels`.
+pub fn scale(peak: f32, levels: i32) -> f32 {
+    if peak > 0.0 { (peak / levels as f32).max(LEAST_SCALE) } else { 1.0 }
+}
+
+/// The nearest bf16, ties to even, as the upper half of an f32; values below the normal range become 0.
+pub fn half(value: f32) -> u32 {
+    let bits = value.to_bits();
+    if value.abs() < f32::MIN_POSITIVE {
+        return 0;
+    }
+    // Magnitudes are far below the largest f32, so that nothing carries into the sign.
+    bits.wrapping_add(0x7fff + (bits >> 16 & 1)) & 0xffff_0000
+}
+
+vectorised! {
+    /// Integers of magnitude up to `levels`, moved up to be unsigned; the squared norm of what is lost.
+    fn bytes(row: &[f32], scale: f32, levels: i32, words: &mut [[u8; 4]]) -> f64 {
+        let (inverse, most) = (1.0 / scale, levels as f32);
+        let bytes = words.as_flattened_mut();
+        for (byte, &value) in bytes.iter_mut().zip(row) {
+            // Within 0 ..= 254 whatever the value, so that the cast is exact.
+            *byte = ((value * inverse).round_ties_even().clamp(-most, most) + most) as i32 as u8;
+        }
+        bytes[row.len()..].fill(levels as u8);
+        let (scale, most) = (f64::from(scale), f64::from(most));
+        lost(row, |k| (f64::from(bytes[k]) - most) * scale)
+    }
+}
+
+vectorised! {
+    /// Integers of magnitude up to 7, moved up by 8, two a byte: dimension b of a word's eight in the low half of
+    /// byte b, dimension 4 + b in its high half; the squared norm of what is lost.
+    fn nibbles(row: &[f32], scale: f32, words: &mut [[u8; 4]]) -> f64 {
+        let (inverse, most) = (1.0 / scale, NIBBLES as f32);
+        let integer = |value: f32| (value * inverse).round_ties_even().clamp(-most, most);
+        for (word, values) in words.iter_mut().zip(row.chunks(8)) {
+            *word = [0x88; 4];
+            for (k, &value) in values.iter().enumerate() {
+                let nibble = (integer(value) as i32 + 8) as u8;
+                let byte = &mut word[k % 4];
+                *byte = if k < 4 { *byte & 0xf0 | nibble } else { *byte & 0x0f | nibble << 4 };
+            }
+        }
+        lost(row, |k| f64::from(integer(row[k])) * f64::from(scale))
+    }
+}
+
+vectorised! {
+    /// bf16 values; the squared norm of what is lost.
+    fn halves(row: &[f32], words: &mut [[u8; 4]]) -> f64 {
+        for (word, values) in words.iter_mut().zip(row.chunks(2)) {
+            let low = half(values[0]) >> 16;
+            let high = values.get(1).map_or(0, |&value| half(value));
+            *word = (high | low).to_le_bytes();
+        }
+        lost(row, |k| f64::from(f32::from_bits(half(row[k]))))
+    }
+}
+
+/// `Σ_k (row[k] − kept(k))²`, in lanes so that it becomes vector code; the order doesn't matter to a bound.
+#[inline(always)]
+fn lost(row: &[f32], kept: impl Fn(usize) -> f64) -> f64 {
+    let mut sums = [0.0_f64; 8];
+    let whole = row.len() / 8 * 8;
+    for start in (0..whole).step_by(8) {
+        for (lane, sum) in sums.iter_mut().enumerate() {
+            let difference = f64::from(row[start + lane]) - kept(start + lane);
+            *sum += difference * difference;
+        }
+    }
+    for k in whole..row.len() {
+        let difference = f64::from(row[k]) - kept(k);
+        sums[0] += difference * difference;
+    }
+    sums.iter().sum()
+}
