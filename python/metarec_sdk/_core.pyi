@@ -1,5 +1,6 @@
 """The Rust core. Arrays are C-contiguous and of exact dtype, else a ValueError names the argument."""
 
+from os import PathLike
 from typing import final
 
 import numpy as np
@@ -13,6 +14,7 @@ __all__ = [
     "__version__",
     "gram",
     "isa",
+    "isas",
     "item_knn",
     "natpar_query",
     "symmetric_eigen",
@@ -23,15 +25,44 @@ __all__ = [
 __version__: str
 
 def isa() -> str: ...
+def isas() -> list[str]: ...
 def threads() -> int: ...
 
 @final
 class ItemIndex:
-    def __new__(cls, matrix: NDArray[np.float32], bias: NDArray[np.float32] | None = None) -> ItemIndex: ...
+    def __new__(
+        cls,
+        matrix: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        task_bias: NDArray[np.float32] | None = None,
+        planes: list[str] | None = None,
+    ) -> ItemIndex: ...
+    @staticmethod
+    def load(path: str | PathLike[str], verify: bool) -> ItemIndex: ...
+    def save(self, path: str | PathLike[str]) -> None: ...
+    def append(
+        self,
+        rows: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        task_bias: NDArray[np.float32] | None = None,
+    ) -> ItemIndex: ...
+    def replace(
+        self,
+        items: NDArray[np.uint32],
+        rows: NDArray[np.float32],
+        bias: NDArray[np.float32] | None = None,
+        task_bias: NDArray[np.float32] | None = None,
+    ) -> ItemIndex: ...
     @property
     def n_items(self) -> int: ...
     @property
     def width(self) -> int: ...
+    @property
+    def n_tasks(self) -> int: ...
+    @property
+    def planes(self) -> list[str]: ...
+    @property
+    def nbytes(self) -> int: ...
     def topk(
         self,
         queries: NDArray[np.float32],
@@ -40,8 +71,9 @@ class ItemIndex:
         allow: NDArray[np.bool_] | None = None,
         deny: NDArray[np.bool_] | None = None,
         boosts: tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.float32]] | None = None,
-        task_bias: NDArray[np.float32] | None = None,
+        bias: NDArray[np.float32] | None = None,
         tasks: NDArray[np.int32] | None = None,
+        path: str | None = None,
     ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]: ...
     def scores_at(
         self, queries: NDArray[np.float32], offsets: NDArray[np.int64], items: NDArray[np.int32]

@@ -26,6 +26,11 @@ class ColdStart:
     segment_bias: Float32
     """f32[C, n], log popularity within each task; empty unless tasks come from a column."""
 
+    @property
+    def task_bias(self) -> Float32 | None:
+        """What the item index adds for the tasks that `bias` names."""
+        return self.segment_bias if self.choice == SEGMENT and len(self.segment_bias) else None
+
     def query(self, h: Float32, width: int) -> Float32:
         """f32[b, width] for b empty histories with backbone vectors h f32[b, d]."""
         queries = np.zeros((len(h), width), np.float32)
@@ -43,10 +48,10 @@ class ColdStart:
 
     def bias(self, lengths: Int64, memberships: Memberships) -> dict[str, Any]:
         """Arguments of `ItemIndex.topk` that add the prior of the task where the history is empty."""
-        if self.choice != SEGMENT or not len(self.segment_bias) or lengths.all():
+        if self.task_bias is None or lengths.all():
             return {}
         tasks = np.where(lengths == 0, memberships.tasks[:, 0], -1).astype(np.int32)
-        return {"task_bias": self.segment_bias, "tasks": tasks}
+        return {"tasks": tasks}
 
 
 def segment_bias(histories: Histories, tasks: Int32, n_tasks: int, popularity: PopularityForms) -> Float32:

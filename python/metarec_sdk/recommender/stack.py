@@ -52,7 +52,7 @@ class Stack:
         vectors = np.concatenate([trained, self.new_items])  # [n, d + m]
         matrix = np.concatenate([vectors, self.popularity.table], axis=1)  # [n, d + m + forms]
         self.n_trained = len(trained)
-        self.index = ItemIndex(np.ascontiguousarray(matrix, np.float32))
+        self.index = ItemIndex(np.ascontiguousarray(matrix, np.float32), task_bias=self.cold.task_bias)
 
     def trained_vectors(self) -> Float32:
         """f32[n_trained, d + m], what the members were trained to rank."""

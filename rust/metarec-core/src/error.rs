@@ -49,6 +49,16 @@ pub enum Error {
         /// The first such row.
         row: usize,
     },
+    /// A file can't be written, read or trusted.
+    #[error("{operation}: {path}: {reason}")]
+    File {
+        /// The called operation.
+        operation: &'static str,
+        /// The file.
+        path: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The operating system gave no threads.
     #[error("the thread pool can't be started ({reason}); lower METAREC_NUM_THREADS")]
     Threads {

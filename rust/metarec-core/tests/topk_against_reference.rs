@@ -161,7 +161,8 @@ fn case() -> impl Strategy<Value = Case> {
             let added = prop::collection::vec(value(), items.len());
             (Just(offsets), Just(items), added)
         });
-        let tasks = (prop::collection::vec(value(), TASKS * n), prop::collection::vec(-1..TASKS as i32, rows));
+        let tasks =
+            (prop::collection::vec(value(), TASKS * n), prop::collection::vec(-1..TASKS as i32, rows));
         let dense = (
             prop::collection::vec(value(), n * width),
             prop::option::of(prop::collection::vec(value(), n)),

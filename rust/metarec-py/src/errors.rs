@@ -2,10 +2,13 @@
 
 use metarec_core::Error;
 use pyo3::PyErr;
-use pyo3::exceptions::PyValueError;
+use pyo3::exceptions::{PyOSError, PyValueError};
 
-/// Every refusal of the core is the caller's argument, so it becomes a `ValueError` with the core's sentence;
-/// the Python layer turns it into the package's own type.
+/// Nearly every refusal of the core is the caller's argument, so it becomes a `ValueError` with the core's
+/// sentence; the Python layer turns it into the package's own type. Files are an `OSError`.
 pub fn to_python(error: Error) -> PyErr {
-    PyValueError::new_err(error.to_string())
+    match error {
+        Error::File { .. } => PyOSError::new_err(error.to_string()),
+        _ => PyValueError::new_err(error.to_string()),
+    }
 }

@@ -22,7 +22,7 @@ mod _core {
     #[pymodule_export]
     use crate::item_item::{ItemNeighbours, item_knn};
     #[pymodule_export]
-    use crate::ranking::{ItemIndex, isa, threads};
+    use crate::ranking::{ItemIndex, isa, isas, threads};
 
     #[pymodule_init]
     fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {

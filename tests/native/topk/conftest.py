@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from metarec_sdk.ranking import ItemIndex
 from metarec_sdk.types import TopK
 
 
@@ -48,10 +50,7 @@ class Oracle:
 
     matrix: NDArray[np.float32]
     bias: NDArray[np.float32] | None = None
-
-    def scores(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
-        scores = chain_scores(queries, self.matrix)
-        return scores if self.bias is None else scores + self.bias
+    task_bias: NDArray[np.float32] | None = None
 
     def topk(
         self,
@@ -62,14 +61,16 @@ class Oracle:
         allow: NDArray[np.bool_] | None = None,
         deny: NDArray[np.bool_] | None = None,
         boosts: Sequence[Sequence[tuple[int, float]]] | None = None,
-        task_bias: NDArray[np.float32] | None = None,
+        bias: NDArray[np.float32] | None = None,
         tasks: Sequence[int] | None = None,
     ) -> TopK:
-        scores = self.scores(queries)
+        scores = chain_scores(queries, self.matrix)
+        bias = self.bias if bias is None else bias
+        scores = scores if bias is None else scores + bias
         admitted = np.ones(scores.shape, bool)
         for row in range(len(queries)):
-            if task_bias is not None and tasks is not None and tasks[row] >= 0:
-                scores[row] += task_bias[tasks[row]]
+            if self.task_bias is not None and tasks is not None and tasks[row] >= 0:
+                scores[row] += self.task_bias[tasks[row]]
             for item, added in boosts[row] if boosts is not None else ():
                 scores[row, item] += np.float32(added)
             if exclude is not None:
@@ -86,6 +87,26 @@ class Oracle:
         items = np.concatenate([np.empty(0, np.int64), *lists]).astype(np.int64)
         rows = np.repeat(np.arange(len(queries)), np.diff(offsets))
         return TopK(offsets, items, scores[rows, items])
+
+
+PATHS = ("fp32", "bf16", "int8", "int4")
+
+
+class Ranked:
+    """An index that ranks by one path, where a matrix has such a copy."""
+
+    def __init__(self, path: str, matrix: Any, bias: Any = None, task_bias: Any = None) -> None:
+        self.index = ItemIndex(matrix, bias, task_bias, planes=["bf16", "int8", "int4"])
+        self.path = path if path in self.index.planes else "fp32"
+
+    def topk(self, queries: Any, k: int, **call: Any) -> TopK:
+        return self.index.topk(queries, k, path=self.path, **call)
+
+
+@pytest.fixture(params=PATHS)
+def ranked(request: pytest.FixtureRequest) -> Callable[..., Ranked]:
+    """Makes an index for every path in turn."""
+    return partial(Ranked, request.param)
 
 
 @pytest.fixture(scope="session")

@@ -52,20 +52,27 @@ def calls(draw: st.DrawFn) -> dict[str, Any]:
     )
     if draw(st.booleans()):
         call["task_bias"], call["tasks"] = numbers(3, n), rng.integers(-1, 3, b)
+    if draw(st.booleans()):
+        call["bias"], call["index_bias"] = numbers(n), call["bias"]
+    else:
+        call["bias"], call["index_bias"] = None, call["bias"]
     return call
 
 
 @settings(max_examples=200, deadline=None)
 @given(call=calls())
 def test_same_ids_and_bits_as_the_oracle(oracle: Any, call: dict[str, Any]) -> None:
-    matrix, bias, queries, k = (call.pop(name) for name in ("matrix", "bias", "queries", "k"))
-    expected = oracle(matrix, bias).topk(queries, k, **call)
+    matrix, queries, k = (call.pop(name) for name in ("matrix", "queries", "k"))
+    biases = (call.pop("index_bias"), call.pop("task_bias", None))
+    expected = oracle(matrix, *biases).topk(queries, k, **call)
     if call["exclude"] is not None:
         call["exclude"] = flat(call["exclude"], np.int32)
     if call["boosts"] is not None:
         offsets, pairs = flat(call["boosts"], np.dtype([("item", np.int32), ("added", np.float32)]))
         call["boosts"] = (offsets, pairs["item"], pairs["added"])
-    assert_same(ItemIndex(matrix, bias).topk(queries, k, **call), expected)
+    index = ItemIndex(matrix, *biases, planes=["bf16", "int8", "int4"])
+    for path in ("fp32", *index.planes):
+        assert_same(index.topk(queries, k, path=path, **call), expected)
 
 
 @pytest.mark.parametrize(("n", "d", "b", "k"), [(2000, 64, 9, 10), (700, 100, 40, 100), (5000, 33, 1, 1)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from typing import Any
 
 import numpy as np
@@ -45,19 +46,32 @@ QUERY = np.array([[4.0, 3.0, 2.0, 1.0]], np.float32)
         ({"boosts": ([0, 1], [0], [np.inf])}, "boosts holds inf"),
         ({"boosts": ([0, 1], [0], [1.0, 2.0])}, "boosts has 2 values, expected 1 values"),
         ({"boosts": ([0, 1], [9], [1.0])}, "boosts is item 9"),
-        ({"tasks": [0]}, "task_bias and tasks go together"),
-        ({"task_bias": np.zeros((1, 4))}, "task_bias and tasks go together"),
-        ({"task_bias": np.zeros((1, 3)), "tasks": [0]}, "task_bias has 3 columns, expected 4"),
-        ({"task_bias": np.zeros((1, 4)), "tasks": [1]}, "tasks is 1 at row 0, expected -1, or a row"),
-        ({"task_bias": np.zeros((1, 4)), "tasks": [-2]}, "tasks is -2 at row 0"),
-        ({"task_bias": np.zeros((1, 4)), "tasks": [0, 0]}, "tasks has 2 values, expected 1 values"),
-        ({"task_bias": [[0, 0, np.nan, 0]], "tasks": [0]}, "task_bias holds NaN at row 0"),
+        ({"tasks": [0]}, "tasks is given, expected none: the index was built without task_bias"),
+        ({"bias": [0.0]}, "bias has 1 values, expected 4 values"),
+        ({"bias": [0, np.inf, 0, 0]}, "bias holds inf at row 1"),
+        ({"path": "int2"}, "path is \"int2\", expected fp32, bf16, int8 or int4"),
+        ({"path": "int8"}, "path is int8, expected fp32, or a precision that the index was built with"),
     ],
 )
 def test_refusals_name_the_argument(arguments: dict[str, Any], message: str) -> None:
     call = {"queries": QUERY, "k": 2} | arguments
     with pytest.raises(ArgumentError, match=re.escape(message)):
         INDEX.topk(**call)
+
+
+@pytest.mark.parametrize(
+    ("tasks", "message"),
+    [
+        ([1], "tasks is 1 at row 0, expected -1, or a row of the index's task_bias below 1"),
+        ([-2], "tasks is -2 at row 0"),
+        ([0, 0], "tasks has 2 values, expected 1 values"),
+    ],
+)
+def test_unknown_tasks_are_refused(tasks: list[int], message: str) -> None:
+    index = ItemIndex(np.eye(4), task_bias=np.zeros((1, 4)))
+    assert index.n_tasks == 1
+    with pytest.raises(ArgumentError, match=re.escape(message)):
+        index.topk(QUERY, 2, tasks=tasks)
 
 
 @pytest.mark.parametrize(
@@ -100,11 +114,13 @@ def test_other_numbers_and_layouts_are_converted(queries: Any) -> None:
     assert lists.scores.tolist() == [4.0, 3.0]
 
 
-def test_inputs_are_not_kept_or_changed() -> None:
+def test_inputs_are_not_copied_or_changed() -> None:
     matrix = np.eye(4, dtype=np.float32)
-    index = ItemIndex(matrix)
-    matrix[:] = 0
     matrix.flags.writeable = False
+    references = sys.getrefcount(matrix)
+    index = ItemIndex(matrix)
+    assert sys.getrefcount(matrix) == references + 1
+    assert index.nbytes < matrix.nbytes
     query = QUERY.copy()
     query.flags.writeable = False
     items = np.array([2, 0, 2], np.int32)

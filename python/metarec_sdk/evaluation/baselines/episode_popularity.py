@@ -25,20 +25,16 @@ class EpisodePopularity:
         self._positions = positions(log.histories)
         self._longest = min(MOST_LENGTHS, int(log.histories.lengths.max(initial=0)))
         self._shares: dict[int, Float32] = {}
-        self._index = ItemIndex(np.zeros((log.n_items, 1), np.float32))
+        self._items = np.zeros((log.n_items, 1), np.float32)
 
     def rank(self, histories: Histories, k: int) -> TopK:
         """The k items most often taken next by people with as many events, without those of the history."""
         lengths = np.minimum(histories.lengths, self._longest)
         distinct, bucket = np.unique(lengths, return_inverse=True)
         table = np.stack([self._share(int(length)) for length in distinct])  # [C, n]
-        return self._index.topk(
-            np.zeros((len(histories), 1), np.float32),
-            k,
-            exclude=histories,
-            task_bias=table,
-            tasks=bucket.astype(np.int32),
-        )
+        queries = np.zeros((len(histories), 1), np.float32)
+        index = ItemIndex(self._items, task_bias=table)
+        return index.topk(queries, k, exclude=histories, tasks=bucket.astype(np.int32))
 
     def _share(self, length: int) -> Float32:
         if length not in self._shares:

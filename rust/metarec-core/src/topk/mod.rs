@@ -14,6 +14,7 @@
 pub mod bound;
 mod certified;
 mod exact;
+mod file;
 mod kernel;
 mod order;
 pub mod path;

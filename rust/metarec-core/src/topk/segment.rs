@@ -72,8 +72,6 @@ pub struct Segment {
     pub body: Arc<Body>,
     /// Rows in use, a word a block in scanning order; all where absent.
     pub alive: Option<Arc<Vec<u64>>>,
-    /// The slot of its first place; the slots of an index count the places of all its segments.
-    pub first_slot: u32,
 }
 
 impl Body {

@@ -185,9 +185,7 @@ impl ItemIndex {
         }
         let (width, planes, levels) = (self.width, &self.planes, self.levels);
         let body = pool::run(|| Body::build((rows, values), width, ids, biases, measures, planes, levels))?;
-        let first_slot =
-            self.segments.last().map_or(0, |last| last.first_slot + (last.body.blocks() * BLOCK) as u32);
-        self.segments.push(Segment { body: Arc::new(body), alive: None, first_slot });
+        self.segments.push(Segment { body: Arc::new(body), alive: None });
         Ok(())
     }
 

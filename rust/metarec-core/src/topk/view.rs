@@ -81,6 +81,11 @@ impl<'a> View<'a> {
             .expect("every item below n is in a segment")
     }
 
+    /// All rows of a segment.
+    pub(super) fn rows_of(&self, body: &'a Body) -> &'a [f32] {
+        body.values(self.lent)
+    }
+
     /// The item in a row of a segment.
     pub(super) fn item_at(&self, body: &'a Body, row: u32) -> Item<'a> {
         let values = &body.values(self.lent)[row as usize * body.width..][..body.width];

@@ -66,11 +66,10 @@ impl Candidates {
 
     /// Drop what can't belong to the list, and make room by knowing scores where bounds don't suffice.
     /// `rescore` makes candidates exact.
-    pub fn compact(&mut self, rescore: impl FnOnce(&mut [Candidate]) -> usize) {
+    pub fn compact(&mut self, rescore: impl FnMut(&mut [Candidate]) -> usize) {
         self.drop_below();
         if self.list.len() > self.capacity / 4 * 3 {
-            self.rescored += rescore(&mut self.list);
-            self.drop_below();
+            self.settle(rescore);
             if self.list.len() > self.capacity / 4 * 3 {
                 // Only ties can be this many; those with the lowest items win, whatever comes.
                 let mut keys = self.keys();
@@ -86,12 +85,24 @@ impl Candidates {
     }
 
     /// The list, best first.
-    pub fn finish(&mut self, rescore: impl FnOnce(&mut [Candidate]) -> usize) -> Vec<u64> {
+    pub fn finish(&mut self, rescore: impl FnMut(&mut [Candidate]) -> usize) -> Vec<u64> {
         self.drop_below();
-        self.rescored += rescore(&mut self.list);
+        self.settle(rescore);
         let mut keys = self.keys();
         select::finish(&mut keys, self.k);
         keys
+    }
+
+    /// Make all candidates exact: first the k that look best, which settles most of the others.
+    fn settle(&mut self, mut rescore: impl FnMut(&mut [Candidate]) -> usize) {
+        if self.list.len() > self.k {
+            let by_upper = |a: &Candidate, b: &Candidate| b.score.upper.total_cmp(&a.score.upper);
+            self.list.select_nth_unstable_by(self.k - 1, by_upper);
+            self.rescored += rescore(&mut self.list[..self.k]);
+            self.drop_below();
+        }
+        self.rescored += rescore(&mut self.list);
+        self.drop_below();
     }
 
     fn drop_below(&mut self) {

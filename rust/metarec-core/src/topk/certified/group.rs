@@ -12,9 +12,9 @@ use super::context::{Context, Part};
 use super::query;
 use super::seen::Seen;
 
-/// One item in this many may be scored exactly before the scan gives up, once so many were looked at.
+/// One item in this many may be scored exactly before the scan gives up, besides what a few lists need.
 const MOST_RESCORED: usize = 50;
-const FIRST_LOOK: usize = 8192;
+const LISTS: usize = 8;
 
 /// Floors that threads share, one a user.
 pub struct Floors(Vec<AtomicU32>);
@@ -89,7 +89,8 @@ impl<'a> Group<'a> {
             let position = row - first;
             let (start, users) = tile_of(position, rows, tile);
             for (word, value) in quantised.words.into_iter().enumerate() {
-                group.words[start * words_a_user + word * users + position - start] = value;
+                group.words[start * words_a_user + word * users + position - start] =
+                    i32::from_le_bytes(value);
             }
             group.starts.push(quantised.start);
             let boosts = request.boosts.map_or_else(Vec::new, |boosts| boosts.of(row));
@@ -132,7 +133,9 @@ impl<'a> Group<'a> {
         }
         self.scanned += count * BLOCK;
         let rescored: usize = self.users.iter().map(|user| user.candidates.rescored).sum();
-        if self.scanned > FIRST_LOOK && rescored > self.users.len() * self.scanned / MOST_RESCORED {
+        if rescored
+            > self.users.len() * (self.scanned / MOST_RESCORED + LISTS * (self.context.request.k + 64))
+        {
             return Err(Hostile);
         }
         Ok(())

@@ -9,13 +9,13 @@
 
 use std::arch::x86_64::*;
 
-use super::{Block, CHAINS, Hits, LANES, Lanes, PANELS, Quantised, Query, ScanTable, Scores, Table};
+use super::{Block, CHAINS, Hits, LANES, Lanes, PANELS, Quantised, Query, ScanTable, Scores, Table, USERS};
 
 pub(super) static TABLE: Table = Table {
     panels: super::exact_table!(panels),
     rows,
     pack,
-    int8: ScanTable { query: bytes, by_users: &[int8::<1>, int8::<2>, int8::<3>, int8::<4>] },
+    int8: ScanTable { query: bytes, by_users: &[int8::<1>, int8::<2>, int8::<3>] },
     int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>] },
     bf16: ScanTable {
         query: |_| Query::Floats,
@@ -23,6 +23,43 @@ pub(super) static TABLE: Table = Table {
     },
     levels: 63,
 };
+
+/// Report the lanes of a panel that are set in `above`; the users who have one. A macro without a loop over
+/// users, because sums that are handed to a function or picked by a variable have to be in memory all the time.
+macro_rules! report {
+    ($panel:expr, $above:ident, $sums:ident, $hits:expr) => {{
+        let mut any = _mm256_setzero_si256();
+        for above in &$above {
+            any = _mm256_or_si256(any, _mm256_or_si256(above[0], above[1]));
+        }
+        let mut found = 0;
+        if _mm256_testz_si256(any, any) == 0 {
+            report!(user 0, $panel, $above, $sums, $hits, found);
+            report!(user 1, $panel, $above, $sums, $hits, found);
+            report!(user 2, $panel, $above, $sums, $hits, found);
+            report!(user 3, $panel, $above, $sums, $hits, found);
+            report!(user 4, $panel, $above, $sums, $hits, found);
+        }
+        found
+    }};
+    (user $user:literal, $panel:expr, $above:ident, $sums:ident, $hits:expr, $found:ident) => {
+        if U > $user {
+            // A constant index below U; the remainder only keeps the compiler from refusing the others.
+            const USER: usize = $user;
+            let (above, sums) = ($above[USER % U], $sums[USER % U]);
+            let low = _mm256_movemask_ps(_mm256_castsi256_ps(above[0])) as u64;
+            let high = _mm256_movemask_ps(_mm256_castsi256_ps(above[1])) as u64;
+            $found |= u32::from(low | high != 0) << USER;
+            $hits.masks[USER] |= (low | high << HALF) << ($panel * LANES);
+            let target = $hits.sums[USER][$panel * LANES..][..LANES].as_mut_ptr().cast::<__m256i>();
+            // SAFETY: sixteen integers.
+            unsafe {
+                _mm256_storeu_si256(target, sums[0]);
+                _mm256_storeu_si256(target.add(1), sums[1]);
+            }
+        }
+    };
+}
 
 const HALF: usize = LANES / 2;
 /// How far ahead a scan for few users asks for lines, in lines.
@@ -99,7 +136,7 @@ unsafe fn rows(query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
     let mut sums = _mm256_setzero_ps();
     for start in (0..whole).step_by(CHAINS) {
         // SAFETY: start + 8 <= whole <= the length of each row.
-        let columns = transposed(rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr().add(start)) }));
+        let columns = transposed(unsafe { eight(rows, start) });
         for (column, value) in columns.into_iter().zip(&query[start..]) {
             sums = _mm256_fmadd_ps(_mm256_set1_ps(*value), column, sums);
         }
@@ -123,7 +160,7 @@ unsafe fn pack(rows: &[&[f32]; LANES], panel: &mut [Lanes]) {
     for start in (0..whole).step_by(HALF) {
         for (half, rows) in rows.as_chunks::<HALF>().0.iter().enumerate() {
             // SAFETY: start + 8 <= whole <= the length of each row.
-            let columns = transposed(rows.map(|row| unsafe { _mm256_loadu_ps(row.as_ptr().add(start)) }));
+            let columns = transposed(unsafe { eight(rows, start) });
             for (lanes, column) in panel[start..].iter_mut().zip(columns) {
                 // SAFETY: each half of a `Lanes` is eight aligned floats.
                 unsafe { _mm256_store_ps(lanes.0.as_mut_ptr().add(half * HALF), column) };
@@ -135,7 +172,23 @@ unsafe fn pack(rows: &[&[f32]; LANES], panel: &mut [Lanes]) {
     }
 }
 
+/// Eight values of each row from `start` on.
+///
+/// # Safety
+/// AVX2 is there, and every row has them.
 #[target_feature(enable = "avx2")]
+#[inline]
+unsafe fn eight(rows: &[&[f32]; HALF], start: usize) -> [__m256; HALF] {
+    let mut values = [_mm256_setzero_ps(); HALF];
+    for (value, row) in values.iter_mut().zip(rows) {
+        // SAFETY: the caller's promise.
+        *value = unsafe { _mm256_loadu_ps(row.as_ptr().add(start)) };
+    }
+    values
+}
+
+#[target_feature(enable = "avx2")]
+#[inline]
 fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
     let [a, b, c, d, e, f, g, h] = rows;
     let pairs = |x, y| (_mm256_unpacklo_ps(x, y), _mm256_unpackhi_ps(x, y));
@@ -158,6 +211,8 @@ fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
     ]
 }
 
+/// Three users at most: their sums, two lines of items and the temporaries fill the sixteen registers.
+///
 /// # Safety
 /// AVX2 is there, the lengths are those that [`super::Scanner::scan`] checks, and query bytes are as small as
 /// [`bytes`] says.
@@ -165,46 +220,58 @@ fn transposed(rows: [__m256; 8]) -> [__m256; 8] {
 unsafe fn int8<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
     let width = block.lines.len() / PANELS;
     let ones = _mm256_set1_epi16(1);
-    let mut found = Found::<U>::new();
+    hits.masks = [0; USERS];
+    let mut found = 0;
     for p in 0..PANELS {
         let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
-        let mut sums = std::array::from_fn(|j| [_mm256_set1_epi32(block.starts[j]); 2]);
+        let mut sums = [[_mm256_setzero_si256(); 2]; U];
+        for (sums, start) in sums.iter_mut().zip(block.starts) {
+            *sums = [_mm256_set1_epi32(*start); 2];
+        }
         let mut k = 0;
         while k + 1 < width {
             if U <= 2 {
                 ahead(items, k);
                 ahead(items, k + 1);
             }
-            for half in 0..2 {
-                // SAFETY: lines k and k + 1 of the panel are two registers each; there are `width * U` words.
-                let (first, second) = unsafe {
-                    (
-                        _mm256_load_si256(items.add(2 * k + half)),
-                        _mm256_load_si256(items.add(2 * k + 2 + half)),
-                    )
-                };
-                for (j, sums) in sums.iter_mut().enumerate() {
-                    let low = _mm256_maddubs_epi16(first, unsafe { word(block.queries, k * U + j) });
-                    let high = _mm256_maddubs_epi16(second, unsafe { word(block.queries, (k + 1) * U + j) });
-                    let four = _mm256_madd_epi16(_mm256_add_epi16(low, high), ones);
-                    sums[half] = _mm256_add_epi32(sums[half], four);
-                }
+            // SAFETY: lines k and k + 1 of the panel are two registers each.
+            let lines: [__m256i; 4] =
+                std::array::from_fn(|at| unsafe { _mm256_load_si256(items.add(2 * k + at)) });
+            for (j, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: there are `width * U` words.
+                let (first, second) =
+                    unsafe { (word(block.queries, k * U + j), word(block.queries, (k + 1) * U + j)) };
+                let low = _mm256_maddubs_epi16(lines[0], first);
+                let low = _mm256_add_epi16(low, _mm256_maddubs_epi16(lines[2], second));
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, ones));
+                let high = _mm256_maddubs_epi16(lines[1], first);
+                let high = _mm256_add_epi16(high, _mm256_maddubs_epi16(lines[3], second));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, ones));
             }
             k += 2;
         }
         if k < width {
-            for half in 0..2 {
-                // SAFETY: as above, for the last line.
-                let first = unsafe { _mm256_load_si256(items.add(2 * k + half)) };
-                for (j, sums) in sums.iter_mut().enumerate() {
-                    let two = _mm256_maddubs_epi16(first, unsafe { word(block.queries, k * U + j) });
-                    sums[half] = _mm256_add_epi32(sums[half], _mm256_madd_epi16(two, ones));
-                }
+            // SAFETY: as above, for the last line.
+            let (low, high) =
+                unsafe { (_mm256_load_si256(items.add(2 * k)), _mm256_load_si256(items.add(2 * k + 1))) };
+            for (j, sums) in sums.iter_mut().enumerate() {
+                // SAFETY: as above.
+                let first = unsafe { word(block.queries, k * U + j) };
+                let (low, high) = (_mm256_maddubs_epi16(low, first), _mm256_maddubs_epi16(high, first));
+                sums[0] = _mm256_add_epi32(sums[0], _mm256_madd_epi16(low, ones));
+                sums[1] = _mm256_add_epi32(sums[1], _mm256_madd_epi16(high, ones));
             }
         }
-        found.integers(p, &sums, block.thresholds, hits);
+        let mut above = [[_mm256_setzero_si256(); 2]; U];
+        for (j, above) in above.iter_mut().enumerate() {
+            // Thresholds are far from the ends of the range.
+            let below = _mm256_set1_epi32(block.thresholds[j] - 1);
+            above[0] = _mm256_cmpgt_epi32(sums[j][0], below);
+            above[1] = _mm256_cmpgt_epi32(sums[j][1], below);
+        }
+        found |= report!(p, above, sums, hits);
     }
-    found.finish(hits)
+    found
 }
 
 /// # Safety
@@ -214,10 +281,14 @@ unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
     const STEP: usize = 4;
     let width = block.lines.len() / PANELS;
     let (ones, nibble) = (_mm256_set1_epi16(1), _mm256_set1_epi8(15));
-    let mut found = Found::<U>::new();
+    hits.masks = [0; USERS];
+    let mut found = 0;
     for p in 0..PANELS {
         let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
-        let mut sums: [[__m256i; 2]; U] = std::array::from_fn(|j| [_mm256_set1_epi32(block.starts[j]); 2]);
+        let mut sums = [[_mm256_setzero_si256(); 2]; U];
+        for (sums, start) in sums.iter_mut().zip(block.starts) {
+            *sums = [_mm256_set1_epi32(*start); 2];
+        }
         for start in (0..width).step_by(STEP) {
             let mut parts = [[_mm256_setzero_si256(); 2]; U];
             for k in start..width.min(start + STEP) {
@@ -243,9 +314,16 @@ unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
                 }
             }
         }
-        found.integers(p, &sums, block.thresholds, hits);
+        let mut above = [[_mm256_setzero_si256(); 2]; U];
+        for (j, above) in above.iter_mut().enumerate() {
+            // Thresholds are far from the ends of the range.
+            let below = _mm256_set1_epi32(block.thresholds[j] - 1);
+            above[0] = _mm256_cmpgt_epi32(sums[j][0], below);
+            above[1] = _mm256_cmpgt_epi32(sums[j][1], below);
+        }
+        found |= report!(p, above, sums, hits);
     }
-    found.finish(hits)
+    found
 }
 
 /// # Safety
@@ -254,7 +332,8 @@ unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
 unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
     let width = block.lines.len() / PANELS;
     let upper = _mm256_set1_epi32(!0xffff);
-    let mut found = Found::<U>::new();
+    hits.masks = [0; USERS];
+    let mut found = 0;
     for p in 0..PANELS {
         let items = block.lines[p * width..].as_ptr().cast::<__m256i>();
         let mut sums = [[_mm256_setzero_ps(); 2]; U];
@@ -274,9 +353,17 @@ unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
                 }
             }
         }
-        found.floats(p, &sums, block.thresholds, hits);
+        let (mut above, mut bits) = ([[_mm256_setzero_si256(); 2]; U], [[_mm256_setzero_si256(); 2]; U]);
+        for j in 0..U {
+            let least = _mm256_castsi256_ps(_mm256_set1_epi32(block.thresholds[j]));
+            for half in 0..2 {
+                above[j][half] = _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(sums[j][half], least));
+                bits[j][half] = _mm256_castps_si256(sums[j][half]);
+            }
+        }
+        found |= report!(p, above, bits, hits);
     }
-    found.finish(hits)
+    found
 }
 
 /// Ask for a line of a block to come: a prefetch never faults, wherever it points.
@@ -295,58 +382,6 @@ fn ahead(items: *const __m256i, line: usize) {
 unsafe fn word(words: &[i32], at: usize) -> __m256i {
     // SAFETY: the caller's promise.
     _mm256_set1_epi32(unsafe { *words.get_unchecked(at) })
-}
-
-/// The lanes that reached their threshold so far.
-struct Found<const U: usize>([u64; U]);
-
-impl<const U: usize> Found<U> {
-    fn new() -> Self {
-        Self([0; U])
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn integers(&mut self, panel: usize, sums: &[[__m256i; 2]; U], thresholds: &[i32], hits: &mut Hits) {
-        for (j, sums) in sums.iter().enumerate() {
-            // Thresholds are far from the ends of the range.
-            let below = _mm256_set1_epi32(thresholds[j] - 1);
-            let above = sums.map(|sum| _mm256_cmpgt_epi32(sum, below));
-            self.keep(panel, j, above, sums, hits);
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn floats(&mut self, panel: usize, sums: &[[__m256; 2]; U], thresholds: &[i32], hits: &mut Hits) {
-        for (j, sums) in sums.iter().enumerate() {
-            let least = _mm256_castsi256_ps(_mm256_set1_epi32(thresholds[j]));
-            let above = sums.map(|sum| _mm256_castps_si256(_mm256_cmp_ps::<_CMP_GE_OQ>(sum, least)));
-            self.keep(panel, j, above, &sums.map(|sum| _mm256_castps_si256(sum)), hits);
-        }
-    }
-
-    #[target_feature(enable = "avx2")]
-    #[inline]
-    fn keep(&mut self, panel: usize, user: usize, above: [__m256i; 2], sums: &[__m256i; 2], hits: &mut Hits) {
-        let any = _mm256_or_si256(above[0], above[1]);
-        if _mm256_testz_si256(any, any) == 1 {
-            return;
-        }
-        let [low, high] = above.map(|half| _mm256_movemask_ps(_mm256_castsi256_ps(half)) as u64);
-        self.0[user] |= (low | high << HALF) << (panel * LANES);
-        let target = hits.sums[user][panel * LANES..][..LANES].as_mut_ptr().cast::<__m256i>();
-        // SAFETY: sixteen integers.
-        unsafe {
-            _mm256_storeu_si256(target, sums[0]);
-            _mm256_storeu_si256(target.add(1), sums[1]);
-        }
-    }
-
-    fn finish(self, hits: &mut Hits) -> u32 {
-        hits.masks[..U].copy_from_slice(&self.0);
-        self.0.iter().enumerate().fold(0, |any, (j, &mask)| any | u32::from(mask != 0) << j)
-    }
 }
 
 const _: () = assert!(size_of::<Lanes>() == 64);
