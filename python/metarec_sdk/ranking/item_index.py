@@ -72,7 +72,7 @@ class ItemIndex:
             ArgumentError: For a wrong shape or dtype, NaN or infinity.
         """
         rows = as_array("matrix", matrix, np.float32, 2)
-        names = None if planes is None else list(planes)
+        names: list[str] | None = None if planes is None else list(planes)
         self._core: _core.ItemIndex = _call(_core.ItemIndex, rows, *_biases(bias, task_bias), names)
 
     @classmethod
@@ -142,7 +142,9 @@ class ItemIndex:
         """
         ids = as_array("items", items, np.int64, 1)
         if len(ids) and not 0 <= ids.min() <= ids.max() < self.n_items:
-            raise ArgumentError(f"items must be from 0 to below {self.n_items}, got {ids.min()} to {ids.max()}")
+            raise ArgumentError(
+                f"items must be from 0 to below {self.n_items}, got {ids.min()} to {ids.max()}"
+            )
         values = as_array("rows", rows, np.float32, 2)
         if len(values) != len(ids):
             raise ArgumentError(f"rows has {len(values)} rows, expected {len(ids)}, one an item")
@@ -256,9 +258,7 @@ class ItemIndex:
         return scores
 
 
-def _biases(
-    bias: ArrayLike | None, task_bias: ArrayLike | None
-) -> tuple[Float32 | None, Float32 | None]:
+def _biases(bias: ArrayLike | None, task_bias: ArrayLike | None) -> tuple[Float32 | None, Float32 | None]:
     return (
         None if bias is None else as_array("bias", bias, np.float32, 1),
         None if task_bias is None else as_array("task_bias", task_bias, np.float32, 2),

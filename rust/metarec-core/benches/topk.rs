@@ -1,4 +1,4 @@
-//! Top-K on one thread, on each instruction set: `cargo bench --bench topk`.
+//! Top-K on one thread, on each instruction set and path: `cargo bench --bench topk`.
 
 use std::hint::black_box;
 use std::time::Duration;
@@ -6,7 +6,7 @@ use std::time::Duration;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use metarec_core::Ragged;
 use metarec_core::isa::Isa;
-use metarec_core::topk::{ItemIndex, Request};
+use metarec_core::topk::{Biases, ItemIndex, Options, Path, Request};
 
 const SEEN: usize = 60;
 
@@ -43,13 +43,18 @@ fn topk(criterion: &mut Criterion) {
             if isa == Isa::SCALAR && rows * n > 4_000_000 {
                 continue; // the reference is there to be read, not to be fast
             }
-            let index = ItemIndex::with_isa(&matrix, n, width, None, isa).unwrap();
-            let plain = Request { queries: &queries, rows, k, ..Request::default() };
-            let filtered = Request { exclude: Some(seen), ..plain };
-            for (name, request) in [("plain", plain), ("seen", filtered)] {
-                group.bench_function(format!("{}/{name}", isa.name()), |bencher| {
-                    bencher.iter(|| pool.install(|| index.topk(black_box(&request)).unwrap()));
-                });
+            let options = Options { planes: None, isa: Some(isa) };
+            let index = ItemIndex::new(&matrix, n, width, Biases::default(), &options).unwrap();
+            let view = index.over(&matrix).unwrap();
+            let planes = index.planes().iter().map(|&precision| Path::Certified(precision));
+            for path in std::iter::once(Path::Fp32).chain(planes) {
+                let plain = Request { queries: &queries, rows, k, path: Some(path), ..Request::default() };
+                let filtered = Request { exclude: Some(seen), ..plain };
+                for (name, request) in [("plain", plain), ("seen", filtered)] {
+                    group.bench_function(format!("{}/{}/{name}", isa.name(), path.name()), |bencher| {
+                        bencher.iter(|| pool.install(|| view.topk(black_box(&request)).unwrap()));
+                    });
+                }
             }
         }
     }

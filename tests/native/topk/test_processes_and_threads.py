@@ -55,7 +55,12 @@ def test_threads_and_instruction_sets_give_the_same_bytes() -> None:
 
 @pytest.mark.parametrize(
     ("variable", "value"),
-    [("METAREC_ISA", "mmx"), ("METAREC_TOPK_PATH", "int2"), ("METAREC_NUM_THREADS", "0"), ("METAREC_NUM_THREADS", "x")],
+    [
+        ("METAREC_ISA", "mmx"),
+        ("METAREC_TOPK_PATH", "int2"),
+        ("METAREC_NUM_THREADS", "0"),
+        ("METAREC_NUM_THREADS", "x"),
+    ],
 )
 def test_a_wrong_variable_is_refused_by_name(variable: str, value: str) -> None:
     result = run(DIGEST, **{variable: value})

@@ -49,7 +49,7 @@ QUERY = np.array([[4.0, 3.0, 2.0, 1.0]], np.float32)
         ({"tasks": [0]}, "tasks is given, expected none: the index was built without task_bias"),
         ({"bias": [0.0]}, "bias has 1 values, expected 4 values"),
         ({"bias": [0, np.inf, 0, 0]}, "bias holds inf at row 1"),
-        ({"path": "int2"}, "path is \"int2\", expected fp32, bf16, int8 or int4"),
+        ({"path": "int2"}, 'path is "int2", expected fp32, bf16, int8 or int4'),
         ({"path": "int8"}, "path is int8, expected fp32, or a precision that the index was built with"),
     ],
 )

@@ -185,8 +185,8 @@ fn lost(row: &[f32], kept: impl Fn(usize) -> f64) -> f64 {
             *sum += difference * difference;
         }
     }
-    for k in whole..row.len() {
-        let difference = f64::from(row[k]) - kept(k);
+    for (k, &value) in row.iter().enumerate().skip(whole) {
+        let difference = f64::from(value) - kept(k);
         sums[0] += difference * difference;
     }
     sums.iter().sum()

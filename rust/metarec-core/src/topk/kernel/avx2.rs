@@ -16,7 +16,7 @@ pub(super) static TABLE: Table = Table {
     rows,
     pack,
     int8: ScanTable { query: bytes, by_users: &[int8::<1>, int8::<2>, int8::<3>] },
-    int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>] },
+    int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>] },
     bf16: ScanTable {
         query: |_| Query::Floats,
         by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>, bf16::<5>],
@@ -301,9 +301,12 @@ unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
                     let low = _mm256_and_si256(both, nibble);
                     let high = _mm256_and_si256(_mm256_srli_epi16::<4>(both), nibble);
                     for (j, parts) in parts.iter_mut().enumerate() {
-                        let low = _mm256_maddubs_epi16(low, unsafe { word(block.queries, 2 * k * U + j) });
-                        let high =
-                            _mm256_maddubs_epi16(high, unsafe { word(block.queries, (2 * k + 1) * U + j) });
+                        // SAFETY: as above.
+                        let (first, second) = unsafe {
+                            (word(block.queries, 2 * k * U + j), word(block.queries, (2 * k + 1) * U + j))
+                        };
+                        let low = _mm256_maddubs_epi16(low, first);
+                        let high = _mm256_maddubs_epi16(high, second);
                         parts[half] = _mm256_add_epi16(parts[half], _mm256_add_epi16(low, high));
                     }
                 }
@@ -347,9 +350,12 @@ unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
                 let even = _mm256_castsi256_ps(_mm256_slli_epi32::<16>(both));
                 let odd = _mm256_castsi256_ps(_mm256_and_si256(both, upper));
                 for (j, sums) in sums.iter_mut().enumerate() {
-                    let query = |at| _mm256_castsi256_ps(unsafe { word(block.queries, at) });
-                    sums[half] = _mm256_fmadd_ps(query(2 * k * U + j), even, sums[half]);
-                    sums[half] = _mm256_fmadd_ps(query((2 * k + 1) * U + j), odd, sums[half]);
+                    // SAFETY: as above.
+                    let (first, second) = unsafe {
+                        (word(block.queries, 2 * k * U + j), word(block.queries, (2 * k + 1) * U + j))
+                    };
+                    sums[half] = _mm256_fmadd_ps(_mm256_castsi256_ps(first), even, sums[half]);
+                    sums[half] = _mm256_fmadd_ps(_mm256_castsi256_ps(second), odd, sums[half]);
                 }
             }
         }
