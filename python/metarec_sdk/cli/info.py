@@ -64,5 +64,7 @@ def _torch() -> dict[str, Any]:
         import torch
     except (ImportError, OSError) as error:  # a build for another CUDA fails on its libraries
         return {"devices": f"cpu (torch can't be loaded: {error})"}
+    from metarec_sdk.kernels.availability import triton_status
+
     cuda = [torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count())]
-    return {"devices": ", ".join(["cpu", *cuda]), "cuda": torch.version.cuda}
+    return {"devices": ", ".join(["cpu", *cuda]), "cuda": torch.version.cuda, "task kernels": triton_status()}

@@ -1,0 +1,213 @@
+"""Runs the kernels in Triton's interpreter on tiny shapes and prints errors as JSON; a script, not a test.
+
+Memory that a launcher leaves to a kernel is filled with NaN first, so that a place that isn't written shows.
+With the argument ``mutants`` each kernel is built from sources with one change that must show.
+"""
+
+import json
+import os
+import sys
+import tempfile
+import types
+from pathlib import Path
+
+os.environ["TRITON_INTERPRET"] = "1"
+import torch
+
+from metarec_sdk.kernels import (
+    adapter_add,
+    adapter_gradients,
+    gradient_kernels,
+    launch,
+    linear_adapter,
+    plan,
+    task_matmul,
+    task_outer,
+)
+
+torch.set_num_threads(1)
+torch.use_deterministic_algorithms(True)
+assert torch.empty(3).isnan().all(), "new memory must be poisoned"
+launch.runs_kernel = lambda x: True
+plan.CHUNK_ROWS = gradient_kernels.CHUNK_ROWS = 32
+MODULES = {
+    module.__name__.rsplit(".", 1)[-1]: module
+    for module in (adapter_add, gradient_kernels, linear_adapter, task_matmul)
+}
+SHAPES = {
+    "unsorted": (37, 5, 6, 20, 3, False),
+    "long tasks, sorted": (150, 2, 33, 17, 16, True),
+    "one": (1, 1, 1, 1, 1, False),
+    "more tasks than rows": (5, 9, 4, 40, 5, False),
+    "nobody": (0, 3, 4, 4, 2, False),
+}
+
+
+MUTANTS = [
+    ("linear_adapter", "mask=n < N, other=0.0", "mask=n < N - 1, other=0.0", "bias masked too early"),
+    (
+        "linear_adapter",
+        "down + k[:, None] * a_k + r[None, :] * a_r",
+        "down + k[:, None] * a_r + r[None, :] * a_k",
+        "A turned",
+    ),
+    ("linear_adapter", "tl.where(task >= 0, R, 0)", "R", "adapter without a task"),
+    (
+        "linear_adapter",
+        "tl.load(offsets_ptr + task + 2)",
+        "tl.load(offsets_ptr + task + 2) - 1",
+        "last row lost",
+    ),
+    ("adapter_add", "total += tl.load(base_ptr", "total = tl.load(base_ptr", "base only"),
+    ("gradient_kernels", "second = tl.dot(v, y, second", "second = tl.dot(v, y, first", "the two sums mixed"),
+    (
+        "gradient_kernels",
+        "if (end > begin) & (end - begin <= CHUNK):",
+        "if end - begin <= CHUNK:",
+        "absent tasks not written",
+    ),
+    (
+        "gradient_kernels",
+        "            if start == begin:\n                slot += 1\n",
+        "",
+        "a chunk's place taken twice",
+    ),
+    ("task_matmul", "if task >= 0:", "if task > 0:", "task 0 lost"),
+]
+"""(module, what is replaced, by what, name)"""
+
+
+def mutant(name: str, old: str, new: str, folder: str) -> None:
+    """Replace the kernel of a module by one built from a changed source."""
+    module = MODULES[name]
+    source = Path(module.__file__).read_text(encoding="utf-8")
+    assert old in source, f"{name} has no {old!r}"
+    path = Path(folder) / f"mutant_{len(sys.modules)}.py"
+    path.write_text(source.replace(old, new).replace('"metarec::', f'"{path.stem}::'), encoding="utf-8")
+    made = types.ModuleType(path.stem)
+    made.__file__ = str(path)
+    sys.modules[made.__name__] = made
+    exec(compile(path.read_text(encoding="utf-8"), str(path), "exec"), made.__dict__)
+    setattr(module, builder(name), getattr(made, builder(name)))
+
+
+def builder(name: str) -> str:
+    """The function of a module that builds its kernels."""
+    return "kernels" if name == "gradient_kernels" else "kernel"
+
+
+def worst(found: list[torch.Tensor], expected: list[torch.Tensor]) -> float:
+    """The largest error relative to the largest value; NaN where something wasn't written."""
+    errors = [
+        float((one - other).abs().max() / other.abs().max().clamp(min=1)) if one.numel() else 0.0
+        for one, other in zip(found, expected)
+    ]
+    return max(errors, key=lambda error: float("inf") if error != error else error)
+
+
+def adapters(shape, dtype, shared, fused):
+    """Forward, K2 and K3 of the layer against its reference in fp64."""
+    n, n_tasks, d_in, d_out, r, is_sorted = shape
+    generator = torch.Generator().manual_seed(n)
+    tasks = torch.randint(-1, n_tasks, (n,), generator=generator)
+    tasks = tasks.sort()[0] if is_sorted else tasks
+    made = plan.plan_tasks(
+        tasks, n_tasks, is_sorted=is_sorted, lists=True, block_rows=32 if is_sorted else 16
+    )
+    shapes = (n, d_in), (d_out, d_in), (d_out,), (1 if shared else n_tasks, r, d_in), (n_tasks, d_out, r)
+    given = [torch.randn(s, generator=generator, dtype=torch.float64) for s in shapes]
+    inputs = [value.to(dtype).requires_grad_() for value in given]
+    exact = [value.detach().double().requires_grad_() for value in inputs]
+    launch._WIDEST_ROW = 512 if fused else 0
+    x, weight, bias, a, b = inputs
+    y = linear_adapter.linear_adapter(x, weight, a, b, made, bias=bias, scale=1.7)
+    x, weight, bias, a, b = exact
+    reference = linear_adapter.linear_adapter_reference(x, weight, a, b, tasks, bias, 1.7)
+    weights = torch.randn(y.shape, generator=generator, dtype=torch.float64)
+    found = [y, *torch.autograd.grad(y, inputs, weights.to(dtype))]
+    expected = [reference, *torch.autograd.grad(reference, exact, weights.to(dtype).double())]
+    return worst(found, expected)
+
+
+def products(shape, dtype):
+    """The two products by themselves, the outer one with either side the narrower."""
+    n, n_tasks, d_in, d_out, _, _ = shape
+    generator = torch.Generator().manual_seed(n)
+    tasks = torch.randint(-1, n_tasks, (n,), generator=generator)
+    made = plan.plan_tasks(tasks, n_tasks, lists=True, block_rows=16)
+    x, y = (
+        torch.randn(n, width, generator=generator, dtype=torch.float64).to(dtype) for width in (d_in, d_out)
+    )
+    matrices = torch.randn(n_tasks, d_in, d_out, generator=generator, dtype=torch.float64).to(dtype)
+    found = [task_matmul.task_matmul(x, matrices, made), task_outer.task_outer(x, y, made)]
+    found.append(task_outer.task_outer(y, x, made))
+    x, y, matrices = x.double(), y.double(), matrices.double()
+    expected = [
+        task_matmul.task_matmul_reference(x, matrices, tasks),
+        task_outer.task_outer_reference(x, y, tasks, n_tasks),
+        task_outer.task_outer_reference(y, x, tasks, n_tasks),
+    ]
+    return worst(found, expected)
+
+
+def step(dtype):
+    """The optimiser's step in place: long, short and absent tasks."""
+    tasks = torch.tensor([0] * 70 + [2, 2, -1])
+    made = plan.plan_tasks(tasks, 4, lists=True)
+    generator = torch.Generator().manual_seed(0)
+    ds, x, dy, s = (
+        torch.randn(73, w, generator=generator).to(dtype) * (tasks >= 0)[:, None] for w in (3, 5, 6, 3)
+    )
+    a, b = (
+        torch.randn(4, 3, 5, generator=generator).to(dtype),
+        torch.randn(4, 6, 3, generator=generator).to(dtype),
+    )
+    expected = []
+    for value, (left, right) in ((a, (ds, x)), (b, (dy, s))):
+        gradient = task_outer.task_outer_reference(left, right, tasks, 4)
+        present = torch.tensor([True, False, True, False])[:, None, None]
+        expected.append(torch.where(present, value * (1 - 0.1 * 0.3) - 0.1 * gradient, value))
+    adapter_gradients.adapter_step_(a, b, ds, x, dy, s, made, rate=0.1, decay=0.3)
+    return worst([a, b], expected)
+
+
+def mutants() -> dict[str, float]:
+    """The worst error of every mutant on two small cases; infinite where one fails."""
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, old, new, label in MUTANTS:
+            right = getattr(MODULES[name], builder(name))
+            mutant(name, old, new, folder)
+            short, long = SHAPES["unsorted"], SHAPES["long tasks, sorted"]
+            absent = SHAPES["more tasks than rows"]
+            try:
+                if name == "gradient_kernels":
+                    errors = [adapters(long, torch.float32, False, True), products(absent, torch.float32)]
+                elif name == "task_matmul":
+                    errors = [products(short, torch.float32)]
+                else:
+                    errors = [adapters(short, torch.float32, False, name == "linear_adapter")]
+            except Exception:
+                errors = [float("inf")]
+            results[label] = max(float("inf") if error != error else error for error in errors)
+            setattr(MODULES[name], builder(name), right)
+    return results
+
+
+def main() -> None:
+    if sys.argv[1:] == ["mutants"]:
+        print(json.dumps(mutants()))
+        return
+    results = {}
+    for dtype in (torch.float32, torch.float64):
+        for name, shape in SHAPES.items():
+            for shared, fused in ((False, True), (True, True), (False, False)):
+                case = f"{dtype} {name} shared={shared} fused={fused}"
+                results[case] = adapters(shape, dtype, shared, fused)
+            results[f"{dtype} {name} products"] = products(shape, dtype)
+        results[f"{dtype} step"] = step(dtype)
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

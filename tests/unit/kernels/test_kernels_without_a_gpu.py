@@ -1,0 +1,43 @@
+"""The Triton kernels, held to their references in the interpreter and to resources by compiling."""
+
+import json
+import platform
+
+import pytest
+
+pytest.importorskip("triton")
+LARGEST_SHARED = {"80": 163 * 1024, "90": 227 * 1024, "100": 227 * 1024}
+
+
+def test_interpreted_kernels_agree_with_their_references(run_script):
+    errors = json.loads(run_script("interpret_kernels.py").splitlines()[-1])
+    assert len(errors) > 40
+    for case, error in errors.items():
+        assert error < (1e-12 if "float64" in case else 1e-6), case
+
+
+def test_changed_kernels_are_found_out(run_script):
+    errors = json.loads(run_script("interpret_kernels.py", "mutants").splitlines()[-1])
+    assert len(errors) > 5
+    assert all(error > 1e-2 for error in errors.values()), errors
+
+
+def check_resources(capability, output):
+    found = json.loads(output.splitlines()[-1])
+    assert found
+    for name, used in found.items():
+        assert used["spilled"] == 0, (name, used)
+        assert used["shared"] <= LARGEST_SHARED[capability], (name, used)
+        if "float32" not in name and "task_kernel" not in name:
+            assert used["matrix"] > 0, (name, used)
+
+
+@pytest.mark.skipif(platform.machine() != "x86_64", reason="the disassembler comes with x86 builds of triton")
+class TestCompiledAhead:
+    def test_for_sm_90(self, run_script):
+        check_resources("90", run_script("compile_kernels.py", "90"))
+
+    @pytest.mark.slow
+    @pytest.mark.parametrize("capability", ["80", "90", "100"])
+    def test_every_size(self, run_script, capability):
+        check_resources(capability, run_script("compile_kernels.py", "--all", capability))
