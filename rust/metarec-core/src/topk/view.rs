@@ -11,8 +11,6 @@ use crate::{Error, Ragged, Result};
 
 /// Longest list for which the certified scan pays; beyond, most scores are needed anyway.
 const LONGEST: usize = 1000;
-/// And at most one admitted item in this many.
-const SHARE: usize = 8;
 /// Gather where at most one item in this many is admitted.
 const SPARSITY: usize = 16;
 /// Fewer items than this are scored faster than they are certified.
@@ -128,7 +126,7 @@ impl<'a> View<'a> {
         if admitted < FEWEST
             || admitted < n_items / SPARSITY
             || request.k > LONGEST
-            || request.k > admitted / SHARE
+            || request.k > admitted / self.kernels().share()
             || boosts > request.rows * (n_items / BOOSTED)
         {
             return Ok(Path::Fp32);

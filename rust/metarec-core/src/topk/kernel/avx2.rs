@@ -22,6 +22,7 @@ pub(super) static TABLE: Table = Table {
         by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>, bf16::<5>],
     },
     levels: 63,
+    share: 128,
 };
 
 /// Report the lanes of a panel that are set in `above`; the users who have one. A macro without a loop over
@@ -158,6 +159,12 @@ unsafe fn rows(query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
 unsafe fn pack(rows: &[&[f32]; LANES], panel: &mut [Lanes]) {
     let whole = panel.len() / HALF * HALF;
     for start in (0..whole).step_by(HALF) {
+        if start % LANES == 0 {
+            for row in rows {
+                // The panel after this one, if its rows follow on these; a prefetch never faults.
+                _mm_prefetch::<_MM_HINT_T0>(row.as_ptr().wrapping_add(LANES * panel.len() + start).cast());
+            }
+        }
         for (half, rows) in rows.as_chunks::<HALF>().0.iter().enumerate() {
             // SAFETY: start + 8 <= whole <= the length of each row.
             let columns = transposed(unsafe { eight(rows, start) });

@@ -144,6 +144,8 @@ struct Table {
     bf16: ScanTable,
     /// Magnitude of quantised int8 items that suits the scan best.
     levels: i32,
+    /// Admitted items for each of a list from which the certified scan beats the exact one; measured.
+    share: usize,
 }
 
 /// The kernels of one instruction set.
@@ -203,6 +205,11 @@ impl Kernels {
     /// Magnitude up to which int8 items are quantised for these kernels.
     pub fn levels(self) -> i32 {
         self.0.levels
+    }
+
+    /// Admitted items for each of a list from which the certified scan pays.
+    pub fn share(self) -> usize {
+        self.0.share
     }
 
     /// The scan over items of a precision; `levels` is the magnitude of int8 items.
