@@ -87,6 +87,19 @@ impl Request<'_> {
         self.allow.is_none_or(|allow| allow[item]) && self.deny.is_none_or(|deny| !deny[item])
     }
 
+    /// How many of `n_items` may come back at all.
+    pub fn admitted(&self, n_items: usize) -> usize {
+        let count = |mask: &[bool]| mask.iter().map(|&set| usize::from(set)).sum::<usize>();
+        match (self.allow, self.deny) {
+            (None, None) => n_items,
+            (Some(allow), None) => count(allow),
+            (None, Some(deny)) => n_items - count(deny),
+            (Some(allow), Some(deny)) => {
+                allow.iter().zip(deny).map(|(&allowed, &denied)| usize::from(allowed & !denied)).sum()
+            }
+        }
+    }
+
     /// Check every length, index and value against an index.
     pub fn check(&self, limits: &Limits) -> Result<()> {
         let query_limit = check_queries(OPERATION, self.queries, self.rows, limits.width)?;

@@ -95,8 +95,7 @@ impl<'a> View<'a> {
         request.check(&self.index.limits())?;
         let n_items = self.index.n_items();
         let filtered = request.allow.is_some() || request.deny.is_some();
-        let admitted =
-            if filtered { (0..n_items).filter(|&item| request.admits(item)).count() } else { n_items };
+        let admitted = request.admitted(n_items);
         let path = self.path(request, admitted)?;
         if let Path::Certified(precision) = path {
             return certified::search(self, request, precision).map(lists);

@@ -14,6 +14,9 @@ use super::super::view::{Item, View};
 /// Blocks between two looks at other threads' floors and at what is left to scan.
 const STRETCH: usize = 16;
 
+/// Rows from which it pays to look all items up in the masks of a call, rather than those that pass.
+const MASKED_ROWS: usize = 8;
+
 /// A call.
 pub struct Context<'a> {
     /// The items.
@@ -24,6 +27,8 @@ pub struct Context<'a> {
     pub precision: Precision,
     /// Its kernels.
     pub scanner: Scanner,
+    /// Whether items have to be looked up in the masks of the call one by one.
+    pub look_up: bool,
     parts: Vec<Part<'a>>,
     stretches: Vec<(usize, Range<usize>)>,
 }
@@ -46,8 +51,10 @@ pub struct Part<'a> {
 impl<'a> Context<'a> {
     /// Prepare a checked request; the index has the plane.
     pub fn new(view: &'a View<'a>, request: &'a Request<'a>, precision: Precision) -> Self {
-        let parts: Vec<_> =
-            view.index().segments.iter().map(|segment| Part::new(segment, request, precision)).collect();
+        let filtered = request.allow.is_some() || request.deny.is_some();
+        let masked = filtered && request.rows >= MASKED_ROWS;
+        let part = |segment| Part::new(segment, request, precision, masked);
+        let parts: Vec<_> = view.index().segments.iter().map(part).collect();
         let mut stretches = Vec::new();
         for (index, part) in parts.iter().enumerate() {
             let blocks = part.body.blocks();
@@ -56,7 +63,7 @@ impl<'a> Context<'a> {
             );
         }
         let scanner = view.kernels().scanner(precision, view.index().levels);
-        Self { view, request, precision, scanner, parts, stretches }
+        Self { view, request, precision, scanner, look_up: filtered && !masked, parts, stretches }
     }
 
     /// The scanned plane of the first segment; the others have the same widths and offsets.
@@ -93,11 +100,11 @@ impl<'a> Context<'a> {
 }
 
 impl<'a> Part<'a> {
-    fn new(segment: &'a Segment, request: &Request<'_>, precision: Precision) -> Self {
+    fn new(segment: &'a Segment, request: &Request<'_>, precision: Precision, masked: bool) -> Self {
         let body = &*segment.body;
         let ids =
             |block: usize| body.order[block * BLOCK..].iter().take(BLOCK).map(|&row| body.id(row) as usize);
-        let masks = (request.allow.is_some() || request.deny.is_some()).then(|| {
+        let masks = masked.then(|| {
             let admitted = |block: usize| {
                 ids(block)
                     .enumerate()

@@ -275,6 +275,7 @@ impl User<'_> {
                 score = score.plus(part.body.task_bias(task, item));
             }
             if score.upper >= self.candidates.floor()
+                && (!context.look_up || context.request.admits(id as usize))
                 && !self.seen.as_ref().is_some_and(|seen| seen.contains(id))
             {
                 self.candidates.push(Candidate { score, id });
