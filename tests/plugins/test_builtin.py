@@ -11,7 +11,7 @@ from metarec_sdk.plugins import KINDS, PluginManager
 EXPECTED = {
     "backbone": ["sasrec", "factors"],
     "clusterer": ["kmeans", "column", "none"],
-    "meta_learner": ["closed-form", "reptile", "none"],
+    "meta_learner": ["closed-form", "reptile", "maml", "fomaml", "anil", "none"],
     "head": ["natpar", "ridge"],
     "feedback": ["linear"],
 }

@@ -9,9 +9,9 @@ import torch
 
 from metarec_sdk.adapters.adapter_learning import continued, structure
 from metarec_sdk.adapters.adapter_problem import AdapterProblem
-from metarec_sdk.adapters.batch import EpisodeTensors
 from metarec_sdk.adapters.evidence import SiteEvidence
 from metarec_sdk.adapters.hierarchical_map import Learned, prune, starting_point
+from metarec_sdk.adapters.primary_losses import primary_losses
 from metarec_sdk.adapters.sites import Tensors
 from metarec_sdk.adapters.task_adapter import TaskAdapters
 from metarec_sdk.types import Progress, State
@@ -55,11 +55,9 @@ class ReptileLoop:
         fast: site -> f[C + 1, d_out, r]. The loss is the sum over tasks of the mean over their episodes, so
         each task's gradient is that of its own loss; a task without episodes has none.
         """
-        problem = self.problem
         sites = list(fast)
         leaves = [fast[site].requires_grad_(True) for site in sites]
-        hard = problem.training
-        losses = replace_memberships(problem, hard).losses(rows, learned.down, fast) / hard.share[rows]
+        losses = primary_losses(self.problem, rows, learned.down, fast)
         gradients = torch.autograd.grad(losses.sum() / self.batch, leaves)
         with torch.no_grad():
             for site, leaf, gradient in zip(sites, leaves, gradients):
@@ -77,7 +75,7 @@ class ReptileLoop:
             rate = self.outer_rate * (1 - round_ / self.rounds)
             for site in parent:
                 parent[site] += rate * (fast[site][inhabited].mean(0, keepdim=True) - parent[site])
-            progress(round_ + 1, self.rounds, "learning adapters by Reptile")
+            progress(round_ + 1, self.rounds, "learning adapters")
         return parent
 
     def tasks(self, learned: Learned, parent: Tensors) -> Tensors:
@@ -85,9 +83,14 @@ class ReptileLoop:
         fast = self.spread(parent)
         for _ in range(self.final_rounds * self.inner_steps):
             self.inner(learned, fast, self.draw())
+        kept = self.kept_share()
+        return {site: parent[site] + kept[:, None, None] * (fast[site] - parent[site]) for site in parent}
+
+    def kept_share(self) -> torch.Tensor:
+        """f[C + 1], ``n_c / (n_c + κ₀)``, how much of its move each task keeps; 0 for the parent."""
         kept = self.users / (self.users + self.shrinkage).clamp(min=1e-12)
         kept[-1] = 0.0
-        return {site: parent[site] + kept[:, None, None] * (fast[site] - parent[site]) for site in parent}
+        return kept
 
     def spread(self, parent: Tensors) -> Tensors:
         """Every task at B_0."""
@@ -95,14 +98,7 @@ class ReptileLoop:
         return {site: value.expand(n, -1, -1).clone() for site, value in parent.items()}
 
 
-def replace_memberships(problem: AdapterProblem, batch: EpisodeTensors) -> AdapterProblem:
-    """The same problem with every episode wholly in its primary task, as inner loops need it."""
-    hard = torch.zeros_like(batch.memberships)
-    hard[:, 0] = 1.0
-    return replace(problem, training=replace(batch, memberships=hard))
-
-
-def learn_by_reptile(
+def learn_by_rounds(
     loop: ReptileLoop, *, rank: int, start: State, progress: Progress
 ) -> tuple[State, list[dict[str, Any]], dict[str, float]]:
     """(adapter arrays or {}, structure rows, losses), as `adapter_learning.learn_adapters` gives them."""

@@ -34,6 +34,9 @@ def metarec_register_meta_learners(register: Register) -> None:
     register(
         "reptile", "metarec_sdk.adapters.reptile:Reptile", summary="First-order meta-learning of adapters"
     )
+    register("maml", "metarec_sdk.adapters.maml:Maml", summary="Second-order meta-learning of adapters")
+    register("fomaml", "metarec_sdk.adapters.fomaml:Fomaml", summary="MAML without second derivatives")
+    register("anil", "metarec_sdk.adapters.anil:Anil", summary="MAML in which few coefficients adapt")
     register("none", "metarec_sdk.adapters.none:NoMetaLearning", summary="No task adapters")
 
 
