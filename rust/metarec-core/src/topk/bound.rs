@@ -47,7 +47,8 @@
 //! compare.
 //!
 //! # Rounding of the quantities themselves
-//! A, R, e, X are computed in f64 and rounded up by a factor `1 + 10⁻⁶`. A difference of f64s is rounded
+//! A, R, e, X are computed in f64 and rounded up by a factor `1 + 10⁻⁶` (e of integers in f32 in units of the scale,
+//! with a term for each of its roundings: see `plane`). A difference of f64s is rounded
 //! relative to itself, and squares of f32 values neither under- nor overflow in f64. Scales are kept within
 //! `2⁻⁶⁰ ≤ s`, where values below it become 0 and their whole norm residual, so that no product of scales is
 //! subnormal; blocks and queries with magnitudes above [`LARGEST`] aren't quantised at all.

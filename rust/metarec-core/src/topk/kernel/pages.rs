@@ -1,14 +1,12 @@
 //! Asking the system for huge pages: a scan over gigabytes otherwise spends a good part on address translation.
 
-use std::mem::MaybeUninit;
-
 /// Below this, huge pages can't help.
 #[cfg(target_os = "linux")]
 const HUGE: usize = 2 << 20;
 
-/// Advise that memory not yet written to may come in huge pages. A hint: nothing changes if it is refused.
+/// Advise that memory not yet touched may come in huge pages. A hint: nothing changes if it is refused.
 #[cfg(target_os = "linux")]
-pub fn prefer_huge<T>(memory: &mut [MaybeUninit<T>]) {
+pub fn prefer_huge<T>(memory: &mut [T]) {
     let bytes = size_of_val(memory);
     let start = memory.as_mut_ptr().cast::<u8>();
     // Only whole huge pages inside: the edges may belong to somebody else's allocation.
@@ -26,4 +24,4 @@ pub fn prefer_huge<T>(memory: &mut [MaybeUninit<T>]) {
 
 /// Other systems choose by themselves.
 #[cfg(not(target_os = "linux"))]
-pub fn prefer_huge<T>(_memory: &mut [MaybeUninit<T>]) {}
+pub fn prefer_huge<T>(_memory: &mut [T]) {}
