@@ -16,9 +16,9 @@ class Anil(InnerLoopLearner):
 
     ``W x + U (c_t ⊙ V x)``: a task adapts its coefficients c_t by a few SGD steps, each coefficient with a
     step of its own (Meta-SGD, Li et al. 2017, arXiv:1707.09835); U, V, the start of c and the steps are
-    shared and learned by differentiating the loss after adaptation, exactly to second order. A task's adapter
-    is stored as ``B_t = U diag(c_t)``. ``inner_rate`` is where the steps start. See `InnerLoopLearner` for the
-    rest.
+    shared and learned by differentiating the loss after adaptation, exactly to second order. A task's
+    adapter is stored as ``B_t = U diag(c_t)``. ``inner_rate`` is where the steps start. See
+    `InnerLoopLearner` for the rest.
     """
 
     name = "ANIL"

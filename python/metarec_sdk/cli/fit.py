@@ -37,7 +37,7 @@ def fit(
         str | None, typer.Option(help="Column whose values are the tasks; selects the clusterer column.")
     ] = None,
     meta_learner: Annotated[
-        str, typer.Option(help="closed-form, reptile, none or plugin/name.")
+        str, typer.Option(help="closed-form, reptile, maml, fomaml, anil, none or plugin/name.")
     ] = "closed-form",
     head: Annotated[str, typer.Option(help="natpar, ridge or plugin/name.")] = "natpar",
     feedback: Annotated[str, typer.Option(help="linear or plugin/name.")] = "linear",

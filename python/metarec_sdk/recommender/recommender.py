@@ -58,7 +58,7 @@ class Recommender(Engine):
         Args:
             backbone: ``sasrec`` or ``factors``, or ``plugin/name``.
             clusterer: ``kmeans``, ``column`` or ``none``.
-            meta_learner: ``closed-form``, ``reptile`` or ``none``.
+            meta_learner: ``closed-form``, ``reptile``, ``maml``, ``fomaml``, ``anil`` or ``none``.
             head: ``natpar`` or ``ridge``.
             feedback: ``linear``.
             params: keyword arguments by kind, for example ``{"backbone": {"width": 128}}``.
