@@ -7,7 +7,7 @@ use super::super::exact::select;
 use super::super::kernel::{BLOCK, CHAINS, Hits, Quantised};
 use super::super::path::Precision;
 use super::Hostile;
-use super::candidates::{Candidate, Candidates};
+use super::candidates::Candidates;
 use super::context::{Context, Part};
 use super::query;
 use super::seen::Seen;
@@ -152,7 +152,8 @@ impl<'a> Group<'a> {
                 if let Some(floors) = shared {
                     user.candidates.raise(floors.exchange(row, user.candidates.floor()));
                 }
-                user.candidates.finish(|list| rescore(context, row, user.task, list))
+                let task = user.task;
+                user.candidates.finish(|ids| exact_scores(context, row, task, ids))
             })
             .collect()
     }
@@ -221,22 +222,15 @@ impl User<'_> {
     /// Score what is boosted.
     fn boost(&mut self, context: &Context<'_>, row: usize, excluded: &[i32], boosts: &[(u32, f32)]) {
         let Some(seen) = (!boosts.is_empty()).then(|| Seen::new(excluded, &[])) else { return };
-        let mut list: Vec<Candidate> = Vec::new();
-        let distinct = boosts.chunk_by(|a, b| a.0 == b.0);
         let admitted = |id: u32| context.request.admits(id as usize) && !seen.contains(id);
-        let groups: Vec<_> = distinct.filter(|group| admitted(group[0].0)).collect();
-        list.extend(groups.iter().map(|group| Candidate {
-            score: Interval { lower: f32::NEG_INFINITY, upper: f32::INFINITY },
-            id: group[0].0,
-        }));
-        rescore(context, row, self.task, &mut list);
-        for (mut candidate, group) in list.into_iter().zip(groups) {
-            candidate.score = group.iter().fold(candidate.score, |score, &(_, added)| score.plus(added));
-            if candidate.score.upper >= self.candidates.floor() {
-                self.candidates.push(candidate);
-                if self.candidates.is_full() {
-                    self.candidates.compact(|_| 0);
-                }
+        let groups: Vec<_> =
+            boosts.chunk_by(|a, b| a.0 == b.0).filter(|group| admitted(group[0].0)).collect();
+        let ids: Vec<u32> = groups.iter().map(|group| group[0].0).collect();
+        for ((id, score), group) in ids.iter().zip(exact_scores(context, row, self.task, &ids)).zip(groups) {
+            let score = group.iter().fold(score, |score, &(_, added)| score + added);
+            self.candidates.offer(Interval { lower: score, upper: score }, *id, true);
+            if self.candidates.is_full() {
+                self.candidates.compact(|_| Vec::new());
             }
         }
     }
@@ -274,38 +268,32 @@ impl User<'_> {
             if let Some(task) = self.task {
                 score = score.plus(part.body.task_bias(task, item));
             }
-            if score.upper >= self.candidates.floor()
-                && (!context.look_up || context.request.admits(id as usize))
-                && !self.seen.as_ref().is_some_and(|seen| seen.contains(id))
-            {
-                self.candidates.push(Candidate { score, id });
-            }
+            let may = (!context.look_up || context.request.admits(id as usize))
+                && !self.seen.as_ref().is_some_and(|seen| seen.contains(id));
+            self.candidates.offer(score, id, may);
         }
         if self.candidates.is_full() {
             let task = self.task;
-            self.candidates.compact(|list| rescore(context, row, task, list));
+            self.candidates.compact(|ids| exact_scores(context, row, task, ids));
         }
     }
 }
 
-/// Make candidates exact; how many weren't.
-fn rescore(context: &Context<'_>, row: usize, task: Option<usize>, list: &mut [Candidate]) -> usize {
+/// The scores of some items, without boosts.
+fn exact_scores(context: &Context<'_>, row: usize, task: Option<usize>, ids: &[u32]) -> Vec<f32> {
     let query = context.query(row);
-    let open: Vec<usize> = (0..list.len()).filter(|&position| !list[position].is_exact()).collect();
-    for positions in open.chunks(CHAINS) {
+    let mut scores = Vec::with_capacity(ids.len());
+    for ids in ids.chunks(CHAINS) {
         // A short chunk repeats its first item.
-        let items: [_; CHAINS] = std::array::from_fn(|place| {
-            context.view.item(list[*positions.get(place).unwrap_or(&positions[0])].id)
-        });
+        let items: [_; CHAINS] =
+            std::array::from_fn(|place| context.view.item(*ids.get(place).unwrap_or(&ids[0])));
         let chains = context.view.kernels().chains(query, &items.map(|item| item.values));
-        for ((&position, item), chain) in positions.iter().zip(&items).zip(chains) {
-            let candidate = &mut list[position];
-            let biased = chain + context.bias(item, candidate.id);
-            let score = task.map_or(biased, |task| biased + item.task_bias(task));
-            candidate.score = Interval { lower: score, upper: score };
-        }
+        scores.extend(ids.iter().zip(&items).zip(chains).map(|((&id, item), chain)| {
+            let biased = chain + context.bias(item, id);
+            task.map_or(biased, |task| biased + item.task_bias(task))
+        }));
     }
-    open.len()
+    scores
 }
 
 /// The tile of a position: its first position and its length. Even tiles, because scans for few users are less

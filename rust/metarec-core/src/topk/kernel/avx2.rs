@@ -22,7 +22,7 @@ pub(super) static TABLE: Table = Table {
         by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>, bf16::<5>],
     },
     levels: 63,
-    share: 128,
+    share: 96,
 };
 
 /// Report the lanes of a panel that are set in `above`; the users who have one. A macro without a loop over
