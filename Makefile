@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-neon test-rust test-python test-wheel lint format bench wheel
-.PHONY: constraints clean
+.PHONY: bench-topk constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -66,6 +66,10 @@ test-wheel: wheel  ## install the wheel into a clean environment and run the tes
 
 bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 	$(BIN)/metarec bench
+
+bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk OPTIONS=--quick is shorter
+	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -r pyproject.toml --extra bench
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benches/topk.py $(OPTIONS)
 
 constraints: setup  ## pin the environment as it is now
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -v '^uv==' > constraints.txt
