@@ -26,7 +26,7 @@ def measure() -> Ceilings:
 def rate(ceilings: Ceilings, what: str, isa: str, threads: int) -> float | None:
     """The ceiling of "fma", "int8" or "read" for the instruction set of the core, in operations or bytes a
     second; None where it wasn't measured."""
-    wide = isa.startswith("avx512")
+    wide = isa not in {"scalar", "avx2"}
     names = [what] if what == "read" else [f"{what} avx512", f"{what} avx2"] if wide else [f"{what} avx2"]
     for name in names:
         if name in ceilings:

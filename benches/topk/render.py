@@ -81,7 +81,8 @@ def page(cells: list[Measured]) -> str:
         *_contenders("### Building, ms", cells, "build"),
         "## Ceilings",
         "Gop/s (a multiply-add counts as two) and, for reading 256 MB, GB/s; measured in the same run by "
-        "`rust/metarec-core/examples/ceilings.rs`. Without VNNI int8 multiply-adds take three instructions.",
+        "`rust/metarec-core/examples/ceilings.rs`. Without VNNI int8 takes three multiply instructions for "
+        "64 products.",
         _ceilings(cells[-1]),
     ]
     return "\n\n".join(section for section in sections if section) + "\n"

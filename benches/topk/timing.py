@@ -52,7 +52,8 @@ class Timing:
         """``seconds`` is the budget of each contender in a cell."""
         self._threads = threads
         self._budget = seconds
-        self._evicting = np.zeros(32_000_000)  # 256 MB, more than any cache here
+        # 256 MB, more than any cache here; written to, since untouched zeros are one page again and again.
+        self._evicting = np.ones(32_000_000)
 
     def trial(self, cell: Cell, settings: Iterable[Contender]) -> Timed:
         """The fastest of the settings of one contender, on a share of the users, after a call to warm up."""
