@@ -1,4 +1,15 @@
 //! Which instruction set the kernels use: found once per process, or forced by `METAREC_ISA`.
+//!
+//! | name | needs | what it adds |
+//! | --- | --- | --- |
+//! | `scalar` | nothing | the portable reference |
+//! | `avx2` | AVX2, FMA | vectors of 256 bits |
+//! | `avxvnni` | AVX-VNNI | dot products of bytes |
+//! | `avx512` | AVX-512 F, BW, DQ, VL | vectors of 512 bits |
+//! | `avx512vnni` | AVX-512 VNNI | dot products of bytes |
+//! | `avx512bf16` | AVX-512 BF16 | dot products of bf16 |
+//! | `neon` | Advanced SIMD | vectors of 128 bits; every AArch64 has them |
+//! | `neon-dot` | FEAT_DotProd | dot products of bytes |
 
 use std::sync::OnceLock;
 
@@ -17,6 +28,70 @@ pub(crate) enum Kind {
     Scalar,
     #[cfg(target_arch = "x86_64")]
     Avx2,
+    #[cfg(target_arch = "x86_64")]
+    AvxVnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Vnni,
+    #[cfg(target_arch = "x86_64")]
+    Avx512Bf16,
+    #[cfg(target_arch = "aarch64")]
+    Neon,
+    #[cfg(target_arch = "aarch64")]
+    NeonDot,
+}
+
+impl Kind {
+    /// All of this architecture, the best last.
+    const ALL: &[Self] = &[
+        Self::Scalar,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx2,
+        #[cfg(target_arch = "x86_64")]
+        Self::AvxVnni,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Vnni,
+        #[cfg(target_arch = "x86_64")]
+        Self::Avx512Bf16,
+        #[cfg(target_arch = "aarch64")]
+        Self::Neon,
+        #[cfg(target_arch = "aarch64")]
+        Self::NeonDot,
+    ];
+
+    /// Whether this machine and its operating system have everything that the kernels use.
+    fn is_available(self) -> bool {
+        #[cfg(target_arch = "aarch64")]
+        use std::arch::is_aarch64_feature_detected as has;
+        #[cfg(target_arch = "x86_64")]
+        use std::arch::is_x86_feature_detected as has;
+        match self {
+            Self::Scalar => true,
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx2 => has!("avx2") && has!("fma"),
+            #[cfg(target_arch = "x86_64")]
+            Self::AvxVnni => Self::Avx2.is_available() && has!("avxvnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512 => {
+                Self::Avx2.is_available()
+                    && has!("avx512f")
+                    && has!("avx512bw")
+                    && has!("avx512dq")
+                    && has!("avx512vl")
+            }
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Vnni => Self::Avx512.is_available() && has!("avx512vnni"),
+            #[cfg(target_arch = "x86_64")]
+            Self::Avx512Bf16 => Self::Avx512Vnni.is_available() && has!("avx512bf16"),
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => has!("neon"),
+            #[cfg(target_arch = "aarch64")]
+            Self::NeonDot => Self::Neon.is_available() && has!("dotprod"),
+        }
+    }
 }
 
 impl Isa {
@@ -25,13 +100,7 @@ impl Isa {
 
     /// Every instruction set of this machine that has kernels, the best last.
     pub fn available() -> Vec<Self> {
-        #[allow(unused_mut, reason = "other architectures add nothing")]
-        let mut found = vec![Self::SCALAR];
-        #[cfg(target_arch = "x86_64")]
-        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            found.push(Self(Kind::Avx2));
-        }
-        found
+        Kind::ALL.iter().filter(|kind| kind.is_available()).map(|&kind| Self(kind)).collect()
     }
 
     /// The instruction set of this process: the best available one, or what `METAREC_ISA` names.
@@ -46,6 +115,18 @@ impl Isa {
             Kind::Scalar => "scalar",
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => "avx2",
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => "avxvnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => "avx512",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => "avx512vnni",
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => "avx512bf16",
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => "neon",
+            #[cfg(target_arch = "aarch64")]
+            Kind::NeonDot => "neon-dot",
         }
     }
 
@@ -53,7 +134,8 @@ impl Isa {
         self.0
     }
 
-    /// Whether AVX2 and FMA are there.
+    /// Whether AVX2 and FMA are there and may be used: every kind of x86-64 but the reference has them.
+    #[cfg(target_arch = "x86_64")]
     pub(crate) fn avx2(self) -> bool {
         self.0 != Kind::Scalar
     }

@@ -64,6 +64,7 @@ impl<'a> Group<'a> {
         let (request, tile) = (context.request, context.tile());
         let plane = context.plane();
         let words_a_user = context.scanner.words(context.precision, plane.width);
+        let offset = plane.offset() - context.scanner.offset();
         let rows = last - first;
         let mut group = Self {
             context,
@@ -81,7 +82,7 @@ impl<'a> Group<'a> {
         };
         for row in first..last {
             let Some(quantised) =
-                query::quantise(context.query(row), context.scanner.query(), words_a_user, plane.offset())
+                query::quantise(context.query(row), context.scanner.query(), words_a_user, offset)
             else {
                 group.hostile = true;
                 break;

@@ -1,6 +1,6 @@
 //! One pass over a stretch of items for a group of users: score, compare with the floors, keep what exceeds.
 
-use super::super::kernel::{BLOCK, Block, Kernels, Scores, USERS};
+use super::super::kernel::{BLOCK, Block, Scores, USERS};
 use super::super::request::Request;
 use super::super::view::View;
 use super::chunk::{Chosen, Chunk};
@@ -32,7 +32,7 @@ impl Scan<'_> {
         let tasks = self.request.used_tasks();
         let mut tiles = self.tiles(first, last, from, to, &tasks);
         let widest = tiles.iter().map(|tile| tile.users.len()).max().unwrap_or(1);
-        let step = Kernels::panels_for(widest);
+        let step = self.view.kernels().panels_for(widest);
         let mut scores = Scores::new();
         let mut chunk = Chunk::new(self.view.width());
         for index in from..to {

@@ -3,9 +3,8 @@
 //! Exact scores: two registers of eight items per panel, a broadcast query value, the sums in registers.
 //!
 //! Integer scans: without VNNI the product of bytes is `vpmaddubsw`, which adds two products into 16 bits with
-//! saturation. Queries are kept so small that four products (int8) or sixteen (int4) can't reach 2¹⁵, so that
-//! nothing saturates, and only then the sums go to 32 bits: 1.5 multiply instructions for 32 products instead
-//! of 2.
+//! saturation. Queries are kept so small that four products (int8) or sixteen (int4) can't reach 2¹⁵, and only
+//! then the sums go to 32 bits: 1.5 multiply instructions for 32 products instead of 2.
 
 use std::arch::x86_64::*;
 
@@ -22,6 +21,7 @@ pub(super) static TABLE: Table = Table {
         by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>, bf16::<5>],
     },
     levels: 63,
+    offset: 0,
     share: 96,
 };
 
@@ -67,7 +67,7 @@ const HALF: usize = LANES / 2;
 const AHEAD: usize = 64;
 
 /// Four products of a query byte and an item byte in 0 ..= 2·levels stay below 2¹⁵.
-fn bytes(levels: i32) -> Query {
+pub(super) fn bytes(levels: i32) -> Query {
     Query::Bytes((i32::from(i16::MAX) / (4 * 2 * levels)).min(127))
 }
 
@@ -132,7 +132,7 @@ unsafe fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut
 /// # Safety
 /// AVX2 and FMA are there, and every row is as long as the query.
 #[target_feature(enable = "avx2,fma")]
-unsafe fn rows(query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
+pub(super) unsafe fn rows(query: &[f32], rows: &[&[f32]; CHAINS]) -> [f32; CHAINS] {
     let whole = query.len() / CHAINS * CHAINS;
     let mut sums = _mm256_setzero_ps();
     for start in (0..whole).step_by(CHAINS) {
@@ -238,8 +238,8 @@ unsafe fn int8<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
         let mut k = 0;
         while k + 1 < width {
             if U <= 2 {
-                ahead(items, k);
-                ahead(items, k + 1);
+                ahead(items, k + AHEAD);
+                ahead(items, k + 1 + AHEAD);
             }
             // SAFETY: lines k and k + 1 of the panel are two registers each.
             let lines: [__m256i; 4] =
@@ -300,7 +300,7 @@ unsafe fn int4<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
             let mut parts = [[_mm256_setzero_si256(); 2]; U];
             for k in start..width.min(start + STEP) {
                 if U <= 2 {
-                    ahead(items, k);
+                    ahead(items, k + AHEAD);
                 }
                 for half in 0..2 {
                     // SAFETY: line k of the panel is two registers; there are `2 * width * U` words.
@@ -349,7 +349,7 @@ unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
         let mut sums = [[_mm256_setzero_ps(); 2]; U];
         for k in 0..width {
             if U <= 2 {
-                ahead(items, k);
+                ahead(items, k + AHEAD);
             }
             for half in 0..2 {
                 // SAFETY: line k of the panel is two registers; there are `2 * width * U` words.
@@ -379,11 +379,11 @@ unsafe fn bf16<const U: usize>(block: &Quantised<'_>, hits: &mut Hits) -> u32 {
     found
 }
 
-/// Ask for a line of a block to come: a prefetch never faults, wherever it points.
+/// Ask for a line of items to come: a prefetch never faults, wherever it points.
 #[inline(always)]
-fn ahead(items: *const __m256i, line: usize) {
+pub(super) fn ahead<T>(items: *const T, line: usize) {
     // SAFETY: SSE is part of x86-64, and a prefetch doesn't touch memory.
-    unsafe { _mm_prefetch::<_MM_HINT_T0>(items.wrapping_add(2 * (line + AHEAD)).cast()) };
+    unsafe { _mm_prefetch::<_MM_HINT_T0>(items.cast::<i8>().wrapping_add(line * size_of::<Lanes>())) };
 }
 
 /// One query word in all lanes.
@@ -392,7 +392,7 @@ fn ahead(items: *const __m256i, line: usize) {
 /// `at` is below the number of words.
 #[target_feature(enable = "avx2")]
 #[inline]
-unsafe fn word(words: &[i32], at: usize) -> __m256i {
+pub(super) unsafe fn word(words: &[i32], at: usize) -> __m256i {
     // SAFETY: the caller's promise.
     _mm256_set1_epi32(unsafe { *words.get_unchecked(at) })
 }

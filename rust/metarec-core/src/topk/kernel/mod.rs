@@ -11,9 +11,17 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avx_vnni;
 pub mod map;
+#[cfg(target_arch = "aarch64")]
+mod neon;
 pub mod pages;
 mod scalar;
+#[cfg(test)]
+mod tests;
 
 use bytemuck::{Pod, Zeroable};
 
@@ -29,8 +37,8 @@ pub const PANELS: usize = 4;
 pub const BLOCK: usize = LANES * PANELS;
 /// Most users in one tile.
 pub const USERS: usize = 6;
-/// Most user × panel pairs in one call for exact scores; what 16 registers of 8 floats hold.
-pub const PAIRS: usize = 6;
+/// Most user × panel pairs in one call for exact scores; what 32 registers of 16 floats hold.
+pub const PAIRS: usize = 24;
 /// Rows that a chain call scores at a time.
 pub const CHAINS: usize = 8;
 
@@ -128,12 +136,16 @@ pub enum Query {
     Halves,
 }
 
-/// The scan of one precision: how it wants its queries and, by users of a tile, the function.
+/// The scan of one precision.
+#[derive(Clone, Copy)]
 struct ScanTable {
+    /// How it wants its queries.
     query: fn(levels: i32) -> Query,
+    /// The function, by users of a tile.
     by_users: &'static [ScanBlock],
 }
 
+#[derive(Clone, Copy)]
 struct Table {
     /// By users and by log2 of panels; only pairs with `users * panels <= PAIRS`.
     panels: [[Option<ScorePanels>; 3]; USERS + 1],
@@ -144,7 +156,10 @@ struct Table {
     bf16: ScanTable,
     /// Magnitude of quantised int8 items that suits the scan best.
     levels: i32,
-    /// Admitted items for each of a list from which the certified scan beats the exact one; measured.
+    /// What the int8 scan takes off every stored item by itself; see [`Scanner::offset`].
+    offset: i32,
+    /// Admitted items for each of a list from which the certified scan beats the exact one: measured for
+    /// `scalar` and `avx2`, elsewhere estimated from how many products the scan has for each of the other.
     share: usize,
 }
 
@@ -159,17 +174,25 @@ impl Kernels {
             Kind::Scalar => &scalar::TABLE,
             #[cfg(target_arch = "x86_64")]
             Kind::Avx2 => &avx2::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Kind::AvxVnni => &avx_vnni::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512 => &avx512::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Vnni => &avx512::vnni::TABLE,
+            #[cfg(target_arch = "x86_64")]
+            Kind::Avx512Bf16 => &avx512::bf16::TABLE,
+            #[cfg(target_arch = "aarch64")]
+            Kind::Neon => &neon::TABLE,
+            #[cfg(target_arch = "aarch64")]
+            Kind::NeonDot => &neon::dot::TABLE,
         })
     }
 
-    /// How many panels an exact call for `users` should take, so that enough independent chains hide the
-    /// latency of a fused multiply-add.
-    pub fn panels_for(users: usize) -> usize {
-        match users {
-            0 | 1 => 4,
-            2 => 2,
-            _ => 1,
-        }
+    /// How many panels an exact call for `users` should take: the most there is a kernel for, so that enough
+    /// independent chains hide the latency of a fused multiply-add.
+    pub fn panels_for(self, users: usize) -> usize {
+        self.0.panels[users].iter().rposition(Option::is_some).map_or(1, |log2| 1 << log2)
     }
 
     /// Score `panels` panels for `users` users; see [`Block`].
@@ -214,12 +237,12 @@ impl Kernels {
 
     /// The scan over items of a precision; `levels` is the magnitude of int8 items.
     pub fn scanner(self, precision: Precision, levels: i32) -> Scanner {
-        let table = match precision {
-            Precision::Int8 => &self.0.int8,
-            Precision::Int4 => &self.0.int4,
-            Precision::Bf16 => &self.0.bf16,
+        let (table, offset) = match precision {
+            Precision::Int8 => (&self.0.int8, self.0.offset),
+            Precision::Int4 => (&self.0.int4, 0),
+            Precision::Bf16 => (&self.0.bf16, 0),
         };
-        Scanner { query: (table.query)(levels), by_users: table.by_users }
+        Scanner { query: (table.query)(levels), offset, by_users: table.by_users }
     }
 }
 
@@ -227,6 +250,7 @@ impl Kernels {
 #[derive(Clone, Copy)]
 pub struct Scanner {
     query: Query,
+    offset: i32,
     by_users: &'static [ScanBlock],
 }
 
@@ -234,6 +258,11 @@ impl Scanner {
     /// How it wants its queries.
     pub fn query(self) -> Query {
         self.query
+    }
+
+    /// What it takes off every stored integer by itself, so that `starts` have to take off that much less.
+    pub fn offset(self) -> i32 {
+        self.offset
     }
 
     /// Most users of a tile.
@@ -261,7 +290,7 @@ impl Scanner {
     }
 }
 
-/// The exact kernels of an instruction set by users and panels.
+/// The exact kernels of an instruction set by users and panels; `wide` where 32 registers hold them all.
 macro_rules! exact_table {
     ($panels:ident) => {
         [
@@ -272,6 +301,17 @@ macro_rules! exact_table {
             [Some($panels::<4, 1>), None, None],
             [Some($panels::<5, 1>), None, None],
             [Some($panels::<6, 1>), None, None],
+        ]
+    };
+    (wide $panels:ident) => {
+        [
+            [None; 3],
+            [Some($panels::<1, 1>), None, Some($panels::<1, 4>)],
+            [Some($panels::<2, 1>), None, Some($panels::<2, 4>)],
+            [Some($panels::<3, 1>), None, Some($panels::<3, 4>)],
+            [Some($panels::<4, 1>), None, Some($panels::<4, 4>)],
+            [Some($panels::<5, 1>), None, Some($panels::<5, 4>)],
+            [Some($panels::<6, 1>), None, Some($panels::<6, 4>)],
         ]
     };
 }

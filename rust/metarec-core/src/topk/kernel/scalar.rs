@@ -10,6 +10,7 @@ pub(super) static TABLE: Table = Table {
     int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>] },
     bf16: ScanTable { query: |_| Query::Floats, by_users: &[bf16::<1>, bf16::<2>, bf16::<3>, bf16::<4>] },
     levels: 127,
+    offset: 0,
     share: 8,
 };
 
