@@ -134,7 +134,7 @@ impl<const U: usize> Items<U> {
     #[inline]
     unsafe fn half(&self, half: usize, line: usize) -> __m256i {
         let at = half / 2 * self.width + line;
-        if U <= FEW && half % 2 == 0 {
+        if U <= FEW && half.is_multiple_of(2) {
             avx2::ahead(self.first, at + self.ahead);
         }
         // SAFETY: the caller's promise; a line is two aligned registers.
