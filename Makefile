@@ -6,7 +6,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml C
 PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-neon test-rust test-python test-wheel lint format bench wheel
+.PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format bench wheel
 .PHONY: bench-topk constraints clean
 
 help:  ## show the targets
@@ -54,6 +54,9 @@ test-slow: setup  ## the longer checks that CI leaves out
 
 test-neon:  ## the Rust tests on an emulated AArch64; see tests/emulated/README.md
 	tests/emulated/neon.sh --quiet
+
+test-avx512:  ## the Rust tests on an emulated x86-64 with AVX-512
+	tests/emulated/avx512.sh --quiet
 
 wheel: setup  ## build the abi3 wheel into dist/
 	rm -rf dist

@@ -11,7 +11,10 @@ require() {
 
 # require_target TRIPLE: the same for a target of the Rust toolchain.
 require_target() {
-    require rustc rustc
+    command -v rustc >/dev/null || {
+        echo "$(basename "$0"): a Rust toolchain is needed: https://rustup.rs" >&2
+        exit 2
+    }
     [ -d "$(rustc --print sysroot)/lib/rustlib/$1/lib" ] || {
         echo "$(basename "$0"): Rust cannot build for $1; install it with: rustup target add $1" >&2
         exit 2
