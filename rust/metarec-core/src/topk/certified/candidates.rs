@@ -20,15 +20,22 @@ pub struct Candidates {
     /// The k largest lower bounds, best first, of a short list; 0 where there is none yet.
     best: Vec<u32>,
     keys: Vec<u32>,
+    /// Items that were kept so far.
+    pub kept: usize,
     /// Items that had to be scored exactly so far.
     pub rescored: usize,
+}
+
+/// Candidates for a list of `k` items from which it is time to compact.
+pub fn capacity(k: usize) -> usize {
+    3 * k + 32
 }
 
 impl Candidates {
     /// For a list of `k` items, `k` at least 1; up to `burst` may come between two looks at
     /// [`Candidates::is_full`].
     pub fn new(k: usize, burst: usize) -> Self {
-        let capacity = 3 * k + 32;
+        let capacity = capacity(k);
         let places = capacity + burst;
         Self {
             k,
@@ -40,6 +47,7 @@ impl Candidates {
             floor: f32::NEG_INFINITY,
             best: if k <= SHORT { vec![0; k] } else { Vec::new() },
             keys: Vec::new(),
+            kept: 0,
             rescored: 0,
         }
     }
@@ -61,6 +69,7 @@ impl Candidates {
         (self.lowers[self.len], self.uppers[self.len], self.ids[self.len]) = (score.lower, score.upper, id);
         let kept = may & (score.upper >= self.floor);
         self.len += usize::from(kept);
+        self.kept += usize::from(kept);
         if kept && !self.best.is_empty() {
             self.insert(select::ordered(score.lower));
         }

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::ops::Range;
+use std::sync::atomic::AtomicBool;
 
 use super::super::bound::BlockBound;
 use super::super::kernel::{BLOCK, Scanner};
@@ -29,6 +30,8 @@ pub struct Context<'a> {
     pub scanner: Scanner,
     /// Whether items have to be looked up in the masks of the call one by one.
     pub look_up: bool,
+    /// A group gave up, so that others needn't try: whoever asks together has similar queries.
+    pub gave_up: AtomicBool,
     parts: Vec<Part<'a>>,
     stretches: Vec<(usize, Range<usize>)>,
 }
@@ -63,7 +66,16 @@ impl<'a> Context<'a> {
             );
         }
         let scanner = view.kernels().scanner(precision, view.index().levels);
-        Self { view, request, precision, scanner, look_up: filtered && !masked, parts, stretches }
+        Self {
+            view,
+            request,
+            precision,
+            scanner,
+            look_up: filtered && !masked,
+            gave_up: AtomicBool::new(false),
+            parts,
+            stretches,
+        }
     }
 
     /// The scanned plane of the first segment; the others have the same widths and offsets.

@@ -7,14 +7,16 @@ use super::super::exact::select;
 use super::super::kernel::{BLOCK, CHAINS, Hits, Quantised};
 use super::super::path::Precision;
 use super::Hostile;
-use super::candidates::Candidates;
+use super::candidates::{self, Candidates};
 use super::context::{Context, Part};
 use super::query;
 use super::seen::Seen;
 
-/// One item in this many may be scored exactly before the scan gives up, besides what a few lists need.
-const MOST_RESCORED: usize = 50;
-const LISTS: usize = 8;
+/// Keeping one item in this many, or scoring a quarter as many, costs what the scan saves; besides what some
+/// buffers of candidates take until there is a floor.
+const SAVED: usize = 6;
+const SCORING: usize = 4;
+const BUFFERS: usize = 16;
 
 /// Floors that threads share, one a user.
 pub struct Floors(Vec<AtomicU32>);
@@ -125,19 +127,18 @@ impl<'a> Group<'a> {
         if tiles.is_empty() {
             return Ok(());
         }
-        let count = blocks.len();
         for block in blocks {
             let mask = part.mask(block);
             if mask != 0 {
                 self.scan_block(part, block, mask, &tiles);
             }
-        }
-        self.scanned += count * BLOCK;
-        let rescored: usize = self.users.iter().map(|user| user.candidates.rescored).sum();
-        if rescored
-            > self.users.len() * (self.scanned / MOST_RESCORED + LISTS * (self.context.request.k + 64))
-        {
-            return Err(Hostile);
+            self.scanned += BLOCK;
+            let effort = |user: &User<'_>| user.candidates.kept + SCORING * user.candidates.rescored;
+            let effort: usize = self.users.iter().map(effort).sum();
+            let expected = self.scanned / SAVED + BUFFERS * candidates::capacity(self.context.request.k);
+            if effort > self.users.len() * expected {
+                return Err(Hostile);
+            }
         }
         Ok(())
     }

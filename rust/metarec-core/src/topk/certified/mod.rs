@@ -12,7 +12,7 @@ mod group;
 mod query;
 mod seen;
 
-use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
 
@@ -62,10 +62,16 @@ pub fn search(view: &View<'_>, request: &Request<'_>, precision: Precision) -> R
 
 /// All items for users `first..last`.
 fn one_group(context: &Context<'_>, first: usize, last: usize) -> Result<Vec<Vec<u64>>> {
+    if context.gave_up.load(Ordering::Relaxed) {
+        return fall_back(context, first, last);
+    }
     let mut group = Group::new(context, first, last, None);
     match (0..context.stretches()).try_for_each(|stretch| group.scan(stretch)) {
         Ok(()) => Ok(group.finish()),
-        Err(Hostile) => fall_back(context, first, last),
+        Err(Hostile) => {
+            context.gave_up.store(true, Ordering::Relaxed);
+            fall_back(context, first, last)
+        }
     }
 }
 
@@ -79,7 +85,7 @@ fn split_items(context: &Context<'_>, threads: usize) -> Result<Vec<Vec<u64>>> {
         .map(|_| {
             let mut group = Group::new(context, 0, rows, Some(&floors));
             loop {
-                let stretch = next.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                let stretch = next.fetch_add(1, Ordering::Relaxed);
                 if stretch >= context.stretches() {
                     return Ok(group.finish());
                 }
@@ -99,10 +105,14 @@ fn split_items(context: &Context<'_>, threads: usize) -> Result<Vec<Vec<u64>>> {
     Ok(best)
 }
 
-/// Every score in fp32 after all.
+/// Twice the bits where there are, else every score in fp32 after all.
 fn fall_back(context: &Context<'_>, first: usize, last: usize) -> Result<Vec<Vec<u64>>> {
     let request = context.request;
-    let n_items = context.view.index().n_items();
+    let index = context.view.index();
+    if context.precision == Precision::Int4 && index.planes().contains(&Precision::Int8) {
+        return one_group(&Context::new(context.view, request, Precision::Int8), first, last);
+    }
+    let n_items = index.n_items();
     if request.allow.is_none() && request.deny.is_none() {
         return exact::search(context.view, request, &Chosen::All(n_items), first, last);
     }
