@@ -13,8 +13,6 @@ use crate::{Error, Ragged, Result};
 const LONGEST: usize = 1000;
 /// Gather where at most one item in this many is admitted.
 const SPARSITY: usize = 16;
-/// Fewer items than this are scored faster than they are certified.
-const FEWEST: usize = 2048;
 /// Mean boosts a row beyond one in so many items: each is scored by itself.
 const BOOSTED: usize = 64;
 /// Most rows for which half the bytes are worth the wider bounds, and the bytes from which they are.
@@ -122,7 +120,7 @@ impl<'a> View<'a> {
         }
         let n_items = self.index.n_items();
         let boosts = request.boosts.map_or(0, |boosts| boosts.items.items().len());
-        if admitted < FEWEST
+        if admitted < self.kernels().fewest()
             || admitted < n_items / SPARSITY
             || request.k > LONGEST
             || request.k > admitted / self.kernels().share()

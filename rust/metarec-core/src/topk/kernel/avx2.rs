@@ -23,6 +23,7 @@ pub(super) static TABLE: Table = Table {
     levels: 63,
     offset: 0,
     share: 96,
+    fewest: 4608,
 };
 
 /// Report the lanes of a panel that are set in `above`; the users who have one. A macro without a loop over

@@ -18,6 +18,7 @@ pub(super) static TABLE: Table = Table {
     },
     levels: 127,
     share: 32,
+    fewest: 2048,
     ..avx2::TABLE
 };
 

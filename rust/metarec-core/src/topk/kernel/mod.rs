@@ -161,6 +161,8 @@ struct Table {
     /// Admitted items for each of a list from which the certified scan beats the exact one: measured for
     /// `scalar` and `avx2`, elsewhere estimated from how many products the scan has for each of the other.
     share: usize,
+    /// Admitted items from which it does; measured and estimated likewise.
+    fewest: usize,
 }
 
 /// The kernels of one instruction set.
@@ -233,6 +235,11 @@ impl Kernels {
     /// Admitted items for each of a list from which the certified scan pays.
     pub fn share(self) -> usize {
         self.0.share
+    }
+
+    /// Admitted items from which the certified scan pays.
+    pub fn fewest(self) -> usize {
+        self.0.fewest
     }
 
     /// The scan over items of a precision; `levels` is the magnitude of int8 items.

@@ -12,6 +12,7 @@ pub(super) static TABLE: Table = Table {
     levels: 127,
     offset: 0,
     share: 8,
+    fewest: 2048,
 };
 
 fn panels<const U: usize, const P: usize>(block: &Block<'_>, scores: &mut Scores) -> u32 {

@@ -26,6 +26,7 @@ pub(super) static TABLE: Table = Table {
     levels: avx2::TABLE.levels,
     offset: 0,
     share: avx2::TABLE.share,
+    fewest: avx2::TABLE.fewest,
 };
 
 /// # Safety

@@ -15,6 +15,7 @@ pub(in super::super) static TABLE: Table = Table {
     int4: ScanTable { query: |_| Query::Bytes(127), by_users: &[int4::<1>, int4::<2>, int4::<3>, int4::<4>] },
     levels: 127,
     share: 32,
+    fewest: 2048,
     ..super::TABLE
 };
 

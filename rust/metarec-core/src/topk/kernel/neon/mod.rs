@@ -19,6 +19,7 @@ pub(super) static TABLE: Table = Table {
     levels: 127,
     offset: SIGN,
     share: 128,
+    fewest: 4608,
 };
 
 /// Values of a register, and registers of a panel.
