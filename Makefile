@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format bench wheel
-.PHONY: bench-topk constraints clean
+.PHONY: bench-topk bench-gpu constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -73,6 +73,9 @@ bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk OPTIONS=--quick is shorter
 	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -r pyproject.toml --extra bench
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benches/topk.py $(OPTIONS)
+
+bench-gpu: setup  ## check and measure the Triton kernels; needs an NVIDIA GPU
+	$(BIN)/python benches/adapters_gpu.py
 
 constraints: setup  ## pin the environment as it is now
 	$(BIN)/uv pip freeze --python $(BIN)/python --exclude-editable | grep -v '^uv==' > constraints.txt

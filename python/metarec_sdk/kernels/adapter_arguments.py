@@ -40,8 +40,12 @@ def check_adapter(
         raise ArgumentError(f"weight must be {[b.shape[1], x.shape[1]]}, got {list(weight.shape)}")
     if bias is not None and (weight is None or bias.shape != (b.shape[1],)):
         raise ArgumentError(f"bias must be [{b.shape[1]}] and come with a weight, got {list(bias.shape)}")
-    given = [value for value in (x, weight, a, b, bias) if value is not None]
-    if len({(value.dtype, value.device) for value in given}) > 1 or x.dtype not in _DTYPES:
+    dtype, device = x.dtype, x.device
+    same = a.dtype == b.dtype == dtype and a.device == b.device == device
+    for value in (weight, bias):
+        same = same and (value is None or (value.dtype == dtype and value.device == device))
+    if not same or dtype not in _DTYPES:
+        given = [value for value in (x, weight, a, b, bias) if value is not None]
         raise ArgumentError(
             f"x, weight, a, b and bias must have one floating dtype and one device, got "
             f"{[(str(value.dtype), str(value.device)) for value in given]}"

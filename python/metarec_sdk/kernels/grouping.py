@@ -1,21 +1,25 @@
-"""How a CPU multiplies many small matrices: tasks with equally many rows as one batch, the rest one by one.
+"""How a CPU multiplies many small matrices: padded, in batches of equal tasks, or one by one.
 
-A call of a matrix product costs a few microseconds whatever its size, which is more than the work of a task
-with a handful of rows. So tasks that have the same small number of rows go through one ``bmm`` without any
-padding, and only tasks whose number few others share go through ``grouped_mm`` one after the other.
+A call of a matrix product costs microseconds whatever its size, which is more than the work of a task with a
+handful of rows. Three ways, of which the cheapest by the constants below is taken: every task on its own
+through ``grouped_mm`` (long tasks); tasks with the same small number of rows through one ``bmm`` each number,
+without padding (thousands of tasks); everything padded to the longest task in one ``bmm`` (few rows in all).
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
 
-_MOST_BATCHED = 32  # rows of a task; beyond, a product of its own costs no more than its share of a batch
 _LEAST_TASKS = 12  # tasks of a batch; below, the batch's own overhead is more than it saves
+# Microseconds over forward and backward at widths around 64, measured on one core; only their ratios matter.
+_ROW, _TASK, _BATCH = 0.3, 20.0, 150.0
 
 
 @dataclass(frozen=True)
@@ -72,53 +76,94 @@ class Part:
 
 @dataclass(frozen=True)
 class Grouping:
-    """The rows in an order in which every part is contiguous; rows without a task come last."""
+    """Places for the rows in which every part is contiguous; rows without a task come last."""
 
-    order: Tensor | None
-    """i64[N], the row at each place; None for the identity."""
     parts: list[Part]
+    order: Tensor | None
+    """i64[N], the row at each place; None where places are padded, or are the rows themselves."""
+    places: Tensor | None
+    """i64[N], the place of each row; None where places are the rows themselves."""
+    n_places: int
     n_with_task: int
+    """Places of the parts, padding included."""
 
     @classmethod
     def of(cls, order: Tensor | None, offsets: Tensor) -> Grouping:
         """order and offsets of a `TaskPlan`."""
-        bounds = offsets.cpu().numpy().astype(np.int64)
+        bounds = _host(offsets).astype(np.int64)
         none, starts, counts = int(bounds[1]), bounds[1:-1], np.diff(bounds[1:])
         present = np.flatnonzero(counts)
-        sizes, shared = np.unique(counts[present], return_counts=True)
-        batched = sizes if len(sizes) == 1 else sizes[(sizes <= _MOST_BATCHED) & (shared >= _LEAST_TASKS)]
-        blocks: list[tuple[np.ndarray, int]] = [
-            (present[counts[present] == size], int(size)) for size in batched
-        ]
-        rest = present[~np.isin(counts[present], batched)]
-        if len(rest):
-            blocks.append((rest, 0))
-        parts, places, begin = [], [], 0
+        blocks, padded = _blocks(present, counts, copied=order is not None or none > 0)
+        parts, rows, begin = [], [], 0
         for tasks, rows_each in blocks:
             lengths = counts[tasks]
             ends = np.cumsum(lengths)
-            rows = np.arange(ends[-1]) - np.repeat(ends - lengths - starts[tasks], lengths)
-            places.append(rows)
-            everything = len(tasks) == len(counts)
+            sorted_places = np.arange(ends[-1]) - np.repeat(ends - lengths - starts[tasks], lengths)
+            rows.append(sorted_places)
+            size = len(tasks) * rows_each or len(sorted_places)
             parts.append(
                 Part(
                     begin,
-                    begin + len(rows),
-                    None if everything else torch.from_numpy(tasks).to(offsets.device),
+                    begin + size,
+                    None if len(tasks) == len(counts) else torch.from_numpy(tasks).to(offsets.device),
                     rows_each,
                     [] if rows_each else ends.tolist(),
                     torch.from_numpy(ends.astype(np.int32)).to(offsets.device),
                 )
             )
-            begin += len(rows)
-        return cls(_composed(order, places, none, begin + none, offsets.device), parts, begin)
+            begin += size
+        by_place = np.concatenate([*rows, np.arange(none)])  # sorted place of each row, parts in turn
+        where = np.arange(len(by_place))
+        if padded:
+            tasks, rows_each = blocks[0]
+            lengths = counts[tasks]
+            first = np.arange(len(tasks)) * rows_each - (np.cumsum(lengths) - lengths)
+            where[: len(where) - none] += np.repeat(first, lengths)
+            where[len(where) - none :] = begin + np.arange(none)
+        elif order is None and (by_place == where).all():
+            return cls(parts, None, None, begin + none, begin)
+        row = by_place if order is None else _host(order)[by_place]
+        places = np.empty_like(where)
+        places[row] = where
+        device = offsets.device
+        return cls(
+            parts,
+            None if padded else torch.from_numpy(row).to(device),
+            torch.from_numpy(places).to(device),
+            begin + none,
+            begin,
+        )
+
+    @property
+    def is_one_batch(self) -> bool:
+        """Whether all rows go through one ``bmm``, padded or not."""
+        return len(self.parts) == 1 and self.parts[0].rows_each > 0 and self.n_with_task == self.n_places
 
     def sort(self, x: Tensor) -> Tensor:
-        """Rows of x in this order, contiguous."""
-        return x.contiguous() if self.order is None else x.index_select(0, self.order)
+        """Rows of x [N, d] at their places [n_places, d], contiguous; padding is 0."""
+        if self.places is None:
+            return x.contiguous()
+        if self.order is not None:
+            return x.index_select(0, self.order)
+        return x.new_zeros(self.n_places, x.shape[1]).index_copy_(0, self.places, x)
+
+    def unsort(self, x: Tensor) -> Tensor:
+        """The rows [N, d] at their places in x [n_places, d]."""
+        return x if self.places is None else x.index_select(0, self.places)
+
+    def multiply(self, x: Tensor, matrices: Tensor) -> Tensor:
+        """[n_places, n] from sorted x [n_places, k] and matrices [T, k, n]; 0 without a task."""
+        if len(self.parts) == 1 and self.n_with_task == self.n_places:
+            return self.parts[0].multiply(x, matrices)
+        out = x.new_empty(x.shape[0], matrices.shape[2])
+        out[self.n_with_task :] = 0
+        for part in self.parts:
+            place = slice(part.start, part.stop)
+            out[place] = part.multiply(x[place], matrices)
+        return out
 
     def outer(self, x: Tensor, y: Tensor, n_tasks: int) -> Tensor:
-        """[T, k, n] from sorted x [N, k] and y [N, n]; 0 for a task without rows."""
+        """[T, k, n] from sorted x [n_places, k] and y [n_places, n]; 0 for a task without rows."""
         if len(self.parts) == 1 and self.parts[0].tasks is None:
             return self.parts[0].outer(x[: self.n_with_task], y[: self.n_with_task])
         out = x.new_zeros(n_tasks, x.shape[1], y.shape[1])
@@ -128,21 +173,36 @@ class Grouping:
             out.index_copy_(0, part.tasks, part.outer(x[place], y[place]))
         return out
 
-    def unsort(self, x: Tensor) -> Tensor:
-        """Back in the order of the caller's rows."""
-        return x if self.order is None else torch.empty_like(x).index_copy_(0, self.order, x)
+
+def _host(value: Tensor) -> NDArray[Any]:
+    found: NDArray[Any] = (value.cpu() if value.is_cuda else value).numpy()
+    return found
 
 
-def _composed(
-    order: Tensor | None, places: list[np.ndarray], none: int, n: int, device: torch.device
-) -> Tensor | None:
-    """The caller's row at each place, None for the identity."""
-    by_place = np.concatenate([*places, np.arange(none)]) if places else np.arange(none)
-    straight = bool((by_place == np.arange(n)).all())
-    if straight:
-        return order
-    chosen = torch.from_numpy(by_place).to(device)
-    return chosen if order is None else order.index_select(0, chosen)
+def _blocks(
+    present: NDArray[np.int64], counts: NDArray[np.int64], *, copied: bool
+) -> tuple[list[tuple[NDArray[np.int64], int]], bool]:
+    """((tasks, rows each or 0) of every part, whether the only part is padded)."""
+    if not len(present):
+        return [], False
+    lengths = counts[present]
+    longest, n = int(lengths.max()), int(lengths.sum())
+    sizes, shared = np.unique(lengths, return_counts=True)
+    if len(sizes) == 1:
+        return [(present, longest)], False
+    batched = sizes[shared >= _LEAST_TASKS]
+    rest = ~np.isin(lengths, batched)
+    one_by_one = _TASK * len(present) + copied * _ROW * n
+    in_batches = _BATCH * len(batched) + _TASK * rest.sum() + _ROW * n
+    padded = _ROW * len(present) * longest + _BATCH
+    if padded <= min(one_by_one, in_batches):
+        # Padding for absent tasks as well is cheaper than copying the matrices of the present ones.
+        everybody = np.arange(len(counts)) if len(counts) <= 2 * len(present) else present
+        return [(everybody, longest)], True
+    if one_by_one <= in_batches:
+        return [(present, 0)], False
+    blocks = [(present[lengths == size], int(size)) for size in batched]
+    return blocks + ([(present[rest], 0)] if rest.any() else []), False
 
 
 def _aligned(x: Tensor, y: Tensor) -> bool:

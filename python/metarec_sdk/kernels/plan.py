@@ -93,6 +93,8 @@ def plan_tasks(
     is_sorted: the ids are ascending, as a data loader should give them; nothing is permuted then. block_rows:
     16, 32, 64 or 128; follows from N / T where absent. lists: make tiles and chunks on a CPU as well.
 
+    Make it outside of the functions that `torch.func` transforms.
+
     Raises `ArgumentError` for ids of another form or range. On a GPU and under `torch.compile` the range is
     checked where the ids are, and raises as a failed device assertion does.
     """
@@ -109,7 +111,10 @@ def plan_tasks(
     else:
         tiles = torch.empty(2, 0, dtype=torch.int32, device=tasks.device)
         chunks = torch.empty(2, 0, dtype=torch.int32, device=tasks.device)
-    return TaskPlan(n_tasks, n, order, offsets, tiles, chunks, block)
+    plan = TaskPlan(n_tasks, n, order, offsets, tiles, chunks, block)
+    if not (torch.compiler.is_compiling() or tasks.is_cuda):
+        _ = plan.grouping  # now, as the transforms of torch.func would have it made of their own tensors
+    return plan
 
 
 def _check(tasks: Tensor, n_tasks: int) -> None:

@@ -72,12 +72,7 @@ def compute_matmul(x: Tensor, matrices: Tensor, plan: TaskPlan) -> Tensor:
     if matrices.shape[0] == 1:
         out = x @ matrices[0]
         return out if grouping.n_with_task == plan.n_rows else out * plan.with_task(out)
-    out = x.new_empty(x.shape[0], matrices.shape[2])
-    out[grouping.n_with_task :] = 0
-    x = grouping.sort(x)
-    for part in grouping.parts:
-        out[part.start : part.stop] = part.multiply(x[part.start : part.stop], matrices)
-    return grouping.unsort(out)
+    return grouping.unsort(grouping.multiply(grouping.sort(x), matrices))
 
 
 class _Matmul(torch.autograd.Function):

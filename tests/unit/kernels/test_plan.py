@@ -42,14 +42,37 @@ def test_order_segments_and_tiles_cover_every_row_once(tasks, block, presorted):
 @settings(deadline=None, max_examples=60)
 def test_the_grouping_of_a_cpu_holds_every_row_once_and_parts_are_tasks(tasks):
     grouping = plan_tasks(torch.from_numpy(tasks), 7).grouping
-    order = np.arange(len(tasks)) if grouping.order is None else grouping.order.numpy()
-    np.testing.assert_array_equal(np.sort(order), np.arange(len(tasks)))
-    assert (tasks[order[grouping.n_with_task :]] == -1).all()
+    places = np.arange(len(tasks)) if grouping.places is None else grouping.places.numpy()
+    assert len(set(places)) == len(tasks)
+    by_place = np.full(grouping.n_places, -2)
+    by_place[places] = tasks
+    assert (by_place[grouping.n_with_task :] == -1).all()
+    assert (tasks < 0).sum() == grouping.n_places - grouping.n_with_task
     for part in grouping.parts:
-        rows = tasks[order[part.start : part.stop]]
         inside = np.arange(7) if part.tasks is None else part.tasks.numpy()
-        lengths = part.rows_each or np.diff([0, *part.bounds])
-        np.testing.assert_array_equal(rows, np.repeat(inside, lengths))
+        expected = np.repeat(inside, part.rows_each or np.diff([0, *part.bounds]))
+        found = by_place[part.start : part.stop]
+        assert ((found == expected) | (found == -2)).all()
+    rows = torch.arange(len(tasks), dtype=torch.float32)[:, None] + 1
+    assert torch.equal(grouping.unsort(grouping.sort(rows)), rows)
+    assert grouping.sort(rows).sum() == rows.sum()
+
+
+def test_each_way_of_grouping_is_taken_where_it_is_meant():
+    def grouping(tasks, n_tasks):
+        return plan_tasks(torch.from_numpy(tasks), n_tasks).grouping
+
+    rng = np.random.default_rng(0)
+    few = grouping(rng.integers(0, 16, 64), 16)
+    assert [part.rows_each > 0 for part in few.parts] == [True]
+    assert few.n_places > 64, "padded"
+    long = grouping(np.sort(rng.integers(0, 16, 20_000)), 16)
+    assert [part.rows_each for part in long.parts] == [0]
+    many = grouping(rng.integers(0, 4096, 8192), 4096)
+    assert len(many.parts) > 3
+    assert many.n_places == 8192
+    equal = plan_tasks(torch.arange(300).repeat_interleave(7), 300, is_sorted=True).grouping
+    assert (equal.places, len(equal.parts)) == (None, 1)
 
 
 @pytest.mark.parametrize(
