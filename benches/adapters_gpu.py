@@ -4,10 +4,10 @@
 
 Checks before it measures: errors against float64 of the same rounded inputs (fp32 < 1e-6, tf32 < 1e-3,
 bf16 < 1e-2 of the largest value), the same bytes over 20 runs, and a CUDA graph replayed with another mix of
-tasks. Then forward, and forward with backward, the median with p20 and p80 in microseconds and the peak
-memory, eager and as a CUDA graph, with inputs rotated through more memory than the L2 cache holds, against padded bmm,
-gather + bmm (up to 4 GB of copies) and the ``grouped_mm`` chain (under 1,024 tasks). The share of the byte
-roofline is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
+tasks. Then forward, and forward with backward: the median with p20 and p80 in microseconds and the peak
+memory, eager and as a CUDA graph, with inputs rotated through more memory than the L2 cache holds, against
+padded bmm, gather + bmm (up to 4 GB of copies) and the ``grouped_mm`` chain (under 1,024 tasks). The share of
+the byte roofline is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
 ``benches/results/adapters_gpu.csv`` with card, versions and date.
 """
 
