@@ -28,6 +28,8 @@ use group::{Floors, Group};
 const SMALL: usize = 24 << 20;
 /// Query bytes of a group, which should stay in the second-level cache while the items stream by.
 const GROUP_BYTES: usize = 64 << 10;
+/// Least users of a group where there are enough: each group reads all items once.
+const LEAST_GROUP: usize = 32;
 /// Groups for each thread, so that a slow one doesn't hold up the rest.
 const GROUPS: usize = 4;
 
@@ -49,7 +51,7 @@ pub fn search(view: &View<'_>, request: &Request<'_>, precision: Precision) -> R
     }
     let most = (GROUP_BYTES / view.width()).clamp(2 * tile, 32 * tile);
     let wanted = if threads > 1 { threads * GROUPS } else { 1 };
-    let groups = request.rows.div_ceil(most).max(wanted.min(request.rows / (2 * tile))).max(1);
+    let groups = request.rows.div_ceil(most).max(wanted.min(request.rows / LEAST_GROUP)).max(threads);
     let part = |group: usize| request.rows * group / groups;
     let run = |group: usize| one_group(&context, part(group), part(group + 1));
     let lists: Vec<Result<Vec<Vec<u64>>>> = if threads > 1 {
