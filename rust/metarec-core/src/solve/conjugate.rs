@@ -53,9 +53,8 @@ fn add_events<const RESIDUAL: bool>(
     out: &mut [f32],
 ) {
     let (scaled, sums) = work.split_at_mut(out.len());
-    for ((scaled, &x), &scale) in scaled.iter_mut().zip(x).zip(row.inverse_root) {
-        *scaled = x * scale;
-    }
+    scaled.copy_from_slice(x);
+    row.scale(scaled);
     out.fill(0.0);
     let whole = row.items.len() - row.items.len() % TOGETHER;
     for event in (0..whole).step_by(TOGETHER) {
@@ -64,9 +63,7 @@ fn add_events<const RESIDUAL: bool>(
     for event in whole..row.items.len() {
         add_some::<1, RESIDUAL>(row, table, event, scaled, out, sums);
     }
-    for (out, &scale) in out.iter_mut().zip(row.inverse_root) {
-        *out *= scale;
-    }
+    row.scale(out);
 }
 
 /// The share of `COUNT` events from `event` on; each lane adds them in their order.

@@ -2,16 +2,16 @@
 
 use rayon::prelude::*;
 
-use super::conjugate::improve_row;
+use super::aligned::Aligned;
 use super::eigen::symmetric_eigen;
+use super::events::Events;
 use super::gram::gram;
-use super::lanes::{multiply_rows, padded};
-use super::row::{Row, Scratch, solve_row};
+use super::lanes::{LANES, multiply_rows, padded};
+use super::schedule::blocks;
+use super::user_block::{Batch, Work, Workspace};
 use crate::isa::Isa;
-use crate::{Error, Ragged, Result, finite, pool};
+use crate::{Error, Result, finite, pool};
 
-/// Users solved by one task of the pool; small, because their lengths differ a lot.
-const BLOCK: usize = 16;
 const OPERATION: &str = "FactorSolver";
 
 /// Weighted least squares with implicit negatives against a fixed table Φ, f32[n, m].
@@ -22,62 +22,24 @@ const OPERATION: &str = "FactorSolver";
 /// (2021) for Λ = λ, and the ridge head for a free Λ and ν = 0.
 ///
 /// `α₀ Λ^{-1/2} ΦᵀΦ Λ^{-1/2} = V D Vᵀ` is decomposed once. In the coordinates V every user's shared part
-/// `D + t_u I` is diagonal, so one user costs a gather, a product of the few rows and one Cholesky
-/// factorisation of side min(k, m), whatever t_u is.
+/// `δ = D + t_u I` is diagonal, so one user costs a gather, a product of the few rows and one Cholesky
+/// factorisation of side min(k, m), whatever t_u is. Short histories of one length are factorised sixteen at
+/// a time; a user's result is the same to the bit whoever else is in the batch.
 pub struct FactorSolver {
     items: usize,
     width: usize,
     unobserved_weight: f32,
     exponent: f32,
-    /// f32[n, padded], Φ Λ^{-1/2} V.
-    table: Vec<f32>,
-    /// D, f32[m].
-    eigenvalues: Vec<f64>,
+    /// f32[n + 1, padded], Φ Λ^{-1/2} V, and δ^{-1/2} where everybody has the same; the last row is 0.
+    pub(super) table: Aligned,
+    /// D, f64[m].
+    pub(super) eigenvalues: Vec<f64>,
+    /// δ^{-1/2}, f32[padded], where ν = 0 makes it the same for everybody; `table` and `back` hold it then.
+    pub(super) common_root: Option<Vec<f32>>,
     /// f32[padded, padded], Vᵀ Λ^{-1/2}: from the solver's coordinates back.
-    back: Vec<f32>,
+    pub(super) back: Aligned,
     /// f32[m, padded], Λ^{1/2} V: a prior mean into the solver's coordinates.
-    mean_map: Vec<f32>,
-}
-
-/// The events of a batch of users.
-#[derive(Clone, Copy)]
-pub struct Events<'a> {
-    /// Item rows.
-    pub rows: Ragged<'a>,
-    /// ω ≥ 0, one an event.
-    pub weights: &'a [f32],
-    /// y, one an event; 1 where absent.
-    pub targets: Option<&'a [f32]>,
-}
-
-impl<'a> Events<'a> {
-    /// Check lengths, finiteness and signs.
-    pub fn new(
-        operation: &'static str,
-        rows: Ragged<'a>,
-        weights: &'a [f32],
-        targets: Option<&'a [f32]>,
-    ) -> Result<Self> {
-        for (argument, values) in [("weights", Some(weights)), ("targets", targets)] {
-            let Some(values) = values else { continue };
-            if values.len() != rows.items().len() {
-                let (got, expected) =
-                    (format!("{} values", values.len()), format!("{}, one an event", rows.items().len()));
-                return Err(Error::Shape { operation, argument, got, expected });
-            }
-            finite::check(operation, argument, values, 1)?;
-        }
-        if let Some(position) = weights.iter().position(|&weight| weight < 0.0) {
-            let got = format!("{} at position {position}", weights[position]);
-            return Err(Error::Value {
-                operation,
-                argument: "weights",
-                got,
-                expected: "weights of at least 0".into(),
-            });
-        }
-        Ok(Self { rows, weights, targets })
-    }
+    pub(super) mean_map: Vec<f32>,
 }
 
 impl FactorSolver {
@@ -112,26 +74,35 @@ impl FactorSolver {
             }
         }
         let (eigenvalues, vectors) = symmetric_eigen(&shared, width);
+        let eigenvalues: Vec<f64> = eigenvalues.into_iter().map(|value| value.max(0.0)).collect();
+        let inverse_root: Vec<f64> = eigenvalues.iter().map(|value| 1.0 / (value + 1.0).sqrt()).collect();
+        let common = exponent == 0.0;
         let mut forward = vec![0.0; width * wide];
         let mut mean_map = vec![0.0; width * wide];
-        let mut back = vec![0.0; wide * wide];
+        let mut back = Aligned::zeros(wide * wide / LANES);
+        let entries = back.as_flattened_mut();
         for i in 0..width {
             for q in 0..width {
                 let entry = vectors[i * width + q];
-                forward[i * wide + q] = (entry / root[i]) as f32;
+                let inverse = entry / root[i] * if common { inverse_root[q] } else { 1.0 };
+                forward[i * wide + q] = inverse as f32;
+                entries[q * wide + i] = inverse as f32;
                 mean_map[i * wide + q] = (entry * root[i]) as f32;
-                back[q * wide + i] = (entry / root[i]) as f32;
             }
         }
         let items = factors.len() / width;
-        let mut table = vec![0.0; items * wide];
+        let mut table = Aligned::zeros((items + 1) * wide / LANES);
         let block = 256;
-        table
+        table.as_flattened_mut()[..items * wide]
             .par_chunks_mut(block * wide)
             .zip(factors.par_chunks(block * width))
             .for_each(|(out, rows)| multiply_rows(out, rows, width, &forward, wide));
-        let eigenvalues = eigenvalues.into_iter().map(|value| value.max(0.0)).collect();
-        Self { items, width, unobserved_weight, exponent, table, eigenvalues, back, mean_map }
+        let common_root = common.then(|| {
+            let mut common_root: Vec<f32> = inverse_root.iter().map(|&value| value as f32).collect();
+            common_root.resize(wide, 1.0);
+            common_root
+        });
+        Self { items, width, unobserved_weight, exponent, table, eigenvalues, common_root, back, mean_map }
     }
 
     /// n.
@@ -147,6 +118,8 @@ impl FactorSolver {
     /// Write each user's vector to `out`, f32[b, m]. `prior_mean` is μ, f32[b, m], 0 where absent.
     ///
     /// A user without events gets a prior mean that the implicit negatives have shrunk: exactly 0 for μ = 0.
+    /// Where rounding destroys somebody's positive definiteness the first such row is named; all such rows are
+    /// NaN then and the others right nevertheless.
     pub fn solve(&self, events: Events<'_>, prior_mean: Option<&[f32]>, out: &mut [f32]) -> Result<()> {
         self.run("prior_mean", events, prior_mean, Work::Solve, out)
     }
@@ -175,86 +148,30 @@ impl FactorSolver {
         if let Some(given) = given {
             finite::check(OPERATION, argument, given, width)?;
         }
-        pool::run(|| {
-            out.par_chunks_mut(BLOCK * width).enumerate().try_for_each_init(
-                Workspace::default,
-                |space, (block, out)| {
-                    let first = block * BLOCK;
-                    let given = given.map(|given| &given[first * width..first * width + out.len()]);
-                    self.run_block(events, first, given, work, out, space)
-                },
-            )
-        })?
-    }
-
-    fn run_block(
-        &self,
-        events: Events<'_>,
-        first: usize,
-        given: Option<&[f32]>,
-        work: Work,
-        out: &mut [f32],
-        space: &mut Workspace,
-    ) -> Result<()> {
-        let (count, wide) = (out.len() / self.width, padded(self.width));
-        space.solutions.clear();
-        space.solutions.resize(count * wide, 0.0);
-        if let Some(given) = given {
-            multiply_rows(&mut space.solutions, given, self.width, &self.mean_map, wide);
+        let batch = Batch { solver: self, events, given, work };
+        let threads = pool::threads()?;
+        let (mut rest, mut parts) = (out, Vec::new());
+        for block in blocks(events.rows, threads) {
+            let (part, later) = rest.split_at_mut(block.len() * width);
+            rest = later;
+            parts.push((block, part));
         }
-        space.inverse_root.resize(wide, 1.0);
-        for (index, u) in space.solutions.chunks_exact_mut(wide).enumerate() {
-            let range = events.rows.range(first + index);
-            let weights = &events.weights[range.clone()];
-            let scale = self.regularisation_scale(weights);
-            for (q, &eigenvalue) in self.eigenvalues.iter().enumerate() {
-                let inverse_root = (1.0 / (eigenvalue + scale).sqrt()) as f32;
-                space.inverse_root[q] = inverse_root;
-                u[q] *= match work {
-                    Work::Solve => scale as f32 * inverse_root,
-                    Work::Improve(_) => 1.0 / inverse_root,
-                };
-            }
-            let row = Row {
-                items: events.rows.row(first + index),
-                weights,
-                targets: events.targets.map(|targets| &targets[range]),
-                inverse_root: &space.inverse_root,
-            };
-            let iterate = match work {
-                Work::Improve(steps) if row.items.len() > 4 * (steps + 1) => Some(steps),
-                Work::Improve(_) => {
-                    u.fill(0.0);
-                    None
-                }
-                Work::Solve => None,
-            };
-            if let Some(steps) = iterate {
-                improve_row(&row, &self.table, steps, &mut space.scratch, u);
-            } else if !row.items.is_empty()
-                && !solve_row(&row, &self.table, self.width, &mut space.scratch, u)
-            {
-                return Err(Error::NotPositiveDefinite {
-                    operation: OPERATION,
-                    argument: "precision",
-                    row: first + index,
-                });
-            }
-            for (value, scale) in u.iter_mut().zip(&space.inverse_root) {
-                *value *= scale;
-            }
+        let solve = |space: &mut Workspace, (block, part)| space.solve_block(batch, block, part);
+        let failed = if threads == 1 || parts.len() == 1 {
+            // Before another thread has woken up a few users are done.
+            let mut space = Workspace::default();
+            parts.into_iter().filter_map(|part| solve(&mut space, part)).min()
+        } else {
+            pool::run(|| parts.into_par_iter().map_init(Workspace::default, solve).flatten().min())?
+        };
+        match failed {
+            None => Ok(()),
+            Some(row) => Err(Error::NotPositiveDefinite { operation: OPERATION, argument: "precision", row }),
         }
-        space.turned_back.resize(BLOCK * wide, 0.0);
-        let turned_back = &mut space.turned_back[..count * wide];
-        multiply_rows(turned_back, &space.solutions, wide, &self.back, wide);
-        for (out, row) in out.chunks_exact_mut(self.width).zip(turned_back.chunks_exact(wide)) {
-            out.copy_from_slice(&row[..self.width]);
-        }
-        Ok(())
     }
 
     /// `t_u = (Σω + α₀ n)^ν`.
-    fn regularisation_scale(&self, weights: &[f32]) -> f64 {
+    pub(super) fn regularisation_scale(&self, weights: &[f32]) -> f64 {
         if self.exponent == 0.0 {
             return 1.0;
         }
@@ -263,23 +180,6 @@ impl FactorSolver {
         // Nobody observed and nothing unobserved counts: any positive scale gives 0.
         if mass == 0.0 { 1.0 } else { mass.powf(f64::from(self.exponent)) }
     }
-}
-
-/// What to do with a user's system.
-#[derive(Clone, Copy)]
-enum Work {
-    /// Factorise; what is given is the prior mean.
-    Solve,
-    /// So many conjugate-gradient steps; what is given is where they start.
-    Improve(usize),
-}
-
-#[derive(Default)]
-struct Workspace {
-    solutions: Vec<f32>,
-    turned_back: Vec<f32>,
-    inverse_root: Vec<f32>,
-    scratch: Scratch,
 }
 
 fn check_number(argument: &'static str, value: f32) -> Result<()> {

@@ -3,9 +3,14 @@
 //! Every sum has one order (events or inner dimension ascending, one fused multiply-add each), so a tile, its
 //! remainder and every instruction set give the same bits.
 
+use std::slice::ChunksExact;
+
 /// Columns of a tile; every padded width is a multiple of it.
 pub(super) const LANES: usize = 16;
 const ROWS: usize = 4;
+
+/// One tile of columns, or one value of sixteen users.
+pub(super) type Lanes = [f32; LANES];
 
 /// `width` rounded up to whole tiles.
 pub(super) const fn padded(width: usize) -> usize {
@@ -24,14 +29,19 @@ fn lanes_mut(slice: &mut [f32], start: usize) -> &mut [f32; LANES] {
     slice[start..].first_chunk_mut().expect("widths are padded to whole tiles")
 }
 
-/// The tile at (`row`, `column`) of `Σ_t rows[t] rows[t]ᵀ`.
+/// `tile ± Σ_t rows[t] rows[t]ᵀ` at (`row`, `column`), minus where `MINUS`.
 #[inline(always)]
-fn outer_tile(rows: &[f32], width: usize, count: usize, row: usize, column: usize) -> [[f32; LANES]; ROWS] {
-    let mut tile = [[0.0; LANES]; ROWS];
-    for event in rows[..count * width].chunks_exact(width) {
+fn outer_tile<const MINUS: bool>(
+    mut tile: [Lanes; ROWS],
+    rows: &ChunksExact<'_, f32>,
+    row: usize,
+    column: usize,
+) -> [Lanes; ROWS] {
+    for event in rows.clone() {
         let right = lanes(event, column);
         let left: &[f32; ROWS] = event[row..].first_chunk().expect("rows of a tile");
         for (sums, &a) in tile.iter_mut().zip(left) {
+            let a = if MINUS { -a } else { a };
             for (sum, &b) in sums.iter_mut().zip(right) {
                 *sum = a.mul_add(b, *sum);
             }
@@ -43,14 +53,14 @@ fn outer_tile(rows: &[f32], width: usize, count: usize, row: usize, column: usiz
 /// Add `Σ_t rows[t] rows[t]ᵀ` to the upper triangle of `matrix` (`width` × `width`, tiles on the diagonal whole).
 #[inline(always)]
 pub(super) fn add_outer_products(matrix: &mut [f32], width: usize, rows: &[f32], count: usize) {
+    // Built once: it divides to find out how many there are.
+    let rows = rows[..count * width].chunks_exact(width);
     for column in (0..width).step_by(LANES) {
         for row in (0..column + LANES).step_by(ROWS) {
-            let tile = outer_tile(rows, width, count, row, column);
+            let tile = std::array::from_fn(|i| *lanes(matrix, (row + i) * width + column));
+            let tile = outer_tile::<false>(tile, &rows, row, column);
             for (i, sums) in tile.iter().enumerate() {
-                let target = lanes_mut(matrix, (row + i) * width + column);
-                for (value, sum) in target.iter_mut().zip(sums) {
-                    *value += sum;
-                }
+                *lanes_mut(matrix, (row + i) * width + column) = *sums;
             }
         }
     }
@@ -59,18 +69,14 @@ pub(super) fn add_outer_products(matrix: &mut [f32], width: usize, rows: &[f32],
 /// Subtract `Σ_{t < block} U[t] U[t]ᵀ` from the block row of `matrix` that starts at `block`.
 #[inline(always)]
 pub(super) fn subtract_finished_rows(matrix: &mut [f32], width: usize, block: usize) {
-    if block == 0 {
-        return;
-    }
     let (finished, rest) = matrix.split_at_mut(block * width);
+    let finished = finished.chunks_exact(width);
     for column in (block..width).step_by(LANES) {
-        for row in (block..block + LANES).step_by(ROWS) {
-            let tile = outer_tile(finished, width, block, row, column);
+        for row in (0..LANES).step_by(ROWS) {
+            let tile = std::array::from_fn(|i| *lanes(rest, (row + i) * width + column));
+            let tile = outer_tile::<true>(tile, &finished, block + row, column);
             for (i, sums) in tile.iter().enumerate() {
-                let target = lanes_mut(rest, (row - block + i) * width + column);
-                for (value, sum) in target.iter_mut().zip(sums) {
-                    *value -= sum;
-                }
+                *lanes_mut(rest, (row + i) * width + column) = *sums;
             }
         }
     }
@@ -88,6 +94,75 @@ pub(super) fn add_scaled(target: &mut [f32], factor: f32, source: &[f32]) {
         }
         *target = values;
     }
+}
+
+/// `target += Σ_t factors[t] rows[t]`, rows of the target's padded length.
+#[inline(always)]
+pub(super) fn add_scaled_rows(target: &mut [f32], rows: &[f32], factors: &[f32]) {
+    for (row, &factor) in rows.chunks_exact(target.len()).zip(factors) {
+        add_scaled(target, factor, row);
+    }
+}
+
+/// Add `Σ_j share(j) · (scale ∘ table[items[j]])` to `target`, whose length is the table's padded width; the
+/// scale is 1 where absent.
+#[inline(always)]
+pub(super) fn add_combination(
+    target: &mut [f32],
+    table: &[f32],
+    items: &[i32],
+    share: impl Fn(usize) -> f32,
+    scale: Option<&[f32]>,
+) {
+    let width = target.len();
+    let whole = width - width % (4 * LANES);
+    for column in (0..whole).step_by(4 * LANES) {
+        combination_tile::<4>(target, table, items, &share, scale, column);
+    }
+    for column in (whole..width).step_by(LANES) {
+        combination_tile::<1>(target, table, items, &share, scale, column);
+    }
+}
+
+#[inline(always)]
+fn combination_tile<const TILES: usize>(
+    target: &mut [f32],
+    table: &[f32],
+    items: &[i32],
+    share: &impl Fn(usize) -> f32,
+    scale: Option<&[f32]>,
+    column: usize,
+) {
+    let width = target.len();
+    let target: &mut [Lanes; TILES] = tiles_mut(&mut target[column..]);
+    let mut sums = *target;
+    let scale: Option<&[Lanes; TILES]> = scale.map(|scale| tiles(&scale[column..]));
+    for (event, &item) in items.iter().enumerate() {
+        let row: &[Lanes; TILES] = tiles(&table[item as usize * width + column..]);
+        let share = share(event);
+        for (tile, sums) in sums.iter_mut().enumerate() {
+            let mut values = row[tile];
+            if let Some(scale) = scale {
+                for (value, &scale) in values.iter_mut().zip(&scale[tile]) {
+                    *value *= scale;
+                }
+            }
+            for (sum, &value) in sums.iter_mut().zip(&values) {
+                *sum = share.mul_add(value, *sum);
+            }
+        }
+    }
+    *target = sums;
+}
+
+#[inline(always)]
+fn tiles<const TILES: usize>(slice: &[f32]) -> &[Lanes; TILES] {
+    slice.as_chunks().0.first_chunk().expect("widths are padded to whole tiles")
+}
+
+#[inline(always)]
+fn tiles_mut<const TILES: usize>(slice: &mut [f32]) -> &mut [Lanes; TILES] {
+    slice.as_chunks_mut().0.first_chunk_mut().expect("widths are padded to whole tiles")
 }
 
 /// Inner product of two vectors of padded length: one chain a lane, then a fixed tree.
@@ -124,14 +199,14 @@ fn product_tile<const COUNT: usize>(
     matrix: &[f32],
     width: usize,
     column: usize,
-) -> [[f32; LANES]; COUNT] {
+) -> [Lanes; COUNT] {
+    let rows: [&[f32]; COUNT] = std::array::from_fn(|i| &rows[i * depth..][..depth]);
     let mut tile = [[0.0; LANES]; COUNT];
-    for (inner, right) in matrix[..depth * width].chunks_exact(width).enumerate() {
+    for (inner, right) in matrix.chunks_exact(width).take(depth).enumerate() {
         let right = lanes(right, column);
-        for (i, sums) in tile.iter_mut().enumerate() {
-            let a = rows[i * depth + inner];
+        for (sums, row) in tile.iter_mut().zip(rows) {
             for (sum, &b) in sums.iter_mut().zip(right) {
-                *sum = a.mul_add(b, *sum);
+                *sum = row[inner].mul_add(b, *sum);
             }
         }
     }
