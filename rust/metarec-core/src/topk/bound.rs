@@ -47,9 +47,10 @@
 //! compare.
 //!
 //! # Rounding of the quantities themselves
-//! A, R, e, X are computed in f64 and rounded up by a factor `1 + 10⁻⁶` (e of integers in f32 in units of the scale,
-//! with a term for each of its roundings: see `plane`). A difference of f64s is rounded
-//! relative to itself, and squares of f32 values neither under- nor overflow in f64. Scales are kept within
+//! A, R, e, X are computed in f64 and rounded up by a factor `1 + 10⁻⁶` and to the next f32, which is what counts
+//! for subnormal ones (e of integers in f32 in units of the scale, with a term for each of its roundings: see
+//! `plane`). A difference of f64s is rounded relative to itself, and squares of f32 values neither under- nor
+//! overflow in f64. Scales are kept within
 //! `2⁻⁶⁰ ≤ s`, where values below it become 0 and their whole norm residual, so that no product of scales is
 //! subnormal; blocks and queries with magnitudes above [`LARGEST`] aren't quantised at all.
 
@@ -71,9 +72,9 @@ const TINY: f32 = 1e-31;
 /// Beyond every integer sum, and far from the ends of i32.
 const UNREACHABLE: f32 = (1 << 30) as f32;
 
-/// A norm rounded up to f32.
+/// A norm rounded up to f32. The conversion rounds a subnormal by much more than [`UP`] covers.
 pub fn rounded_up(norm: f64) -> f32 {
-    (norm * UP) as f32
+    if norm == 0.0 { 0.0 } else { ((norm * UP) as f32).next_up() }
 }
 
 /// γ_d.
@@ -125,10 +126,10 @@ impl QueryBound {
     }
 
     /// An upper bound of every score in blocks whose norms are at most `norm` and whose biases are at most
-    /// `bias` altogether.
-    pub fn most(&self, norm: f32, bias: f32) -> f32 {
+    /// `bias` and, for the task, `task`. Those may cancel, but not what the score was rounded by beside either.
+    pub fn most(&self, norm: f32, bias: f32, task: f32) -> f32 {
         let product = self.norm * norm;
-        product + bias + 2e-5 * (product + bias.abs()) + TINY
+        product + bias + task + 2e-5 * (product + bias.abs() + task.abs()) + TINY
     }
 }
 
@@ -197,3 +198,6 @@ impl Interval {
         Self { lower: self.lower + bias, upper: self.upper + bias }
     }
 }
+
+#[cfg(test)]
+mod tests;

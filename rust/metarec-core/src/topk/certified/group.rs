@@ -49,8 +49,6 @@ pub struct Group<'a> {
     words_a_user: usize,
     hits: Box<Hits>,
     scanned: usize,
-    /// A query was too large to be quantised.
-    hostile: bool,
 }
 
 struct User<'a> {
@@ -61,8 +59,14 @@ struct User<'a> {
 }
 
 impl<'a> Group<'a> {
-    /// Quantise the queries of users `first..last` and rank what is boosted for them.
-    pub fn new(context: &'a Context<'a>, first: usize, last: usize, shared: Option<&'a Floors>) -> Self {
+    /// Quantise the queries of users `first..last`, unless one is too large for that, and rank what is boosted
+    /// for them.
+    pub fn new(
+        context: &'a Context<'a>,
+        first: usize,
+        last: usize,
+        shared: Option<&'a Floors>,
+    ) -> Result<Self, Hostile> {
         let (request, tile) = (context.request, context.tile());
         let plane = context.plane();
         let words_a_user = context.scanner.words(context.precision, plane.width);
@@ -80,14 +84,12 @@ impl<'a> Group<'a> {
             words_a_user,
             hits: Box::new(Hits::new()),
             scanned: 0,
-            hostile: false,
         };
         for row in first..last {
             let Some(quantised) =
                 query::quantise(context.query(row), context.scanner.query(), words_a_user, offset)
             else {
-                group.hostile = true;
-                break;
+                return Err(Hostile);
             };
             let position = row - first;
             let (start, users) = tile_of(position, rows, tile);
@@ -108,14 +110,11 @@ impl<'a> Group<'a> {
             group.terms.push(&quantised.bound, user.candidates.floor());
             group.users.push(user);
         }
-        group
+        Ok(group)
     }
 
     /// Look at the blocks of a stretch.
     pub fn scan(&mut self, stretch: usize) -> Result<(), Hostile> {
-        if self.hostile {
-            return Err(Hostile);
-        }
         let (part, blocks) = self.context.stretch(stretch);
         if let Some(floors) = self.shared {
             for (position, user) in self.users.iter_mut().enumerate() {
@@ -173,7 +172,7 @@ impl<'a> Group<'a> {
         let mut position = 0;
         while position < rows {
             let (start, users) = tile_of(position, rows, self.context.tile());
-            let worth = |user: &User<'_>| user.bound.most(norm, bias + task) >= user.candidates.floor();
+            let worth = |user: &User<'_>| user.bound.most(norm, bias, task) >= user.candidates.floor();
             if self.users[start..start + users].iter().any(worth) {
                 tiles.push((start, users));
             }

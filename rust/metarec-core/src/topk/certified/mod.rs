@@ -9,7 +9,7 @@
 mod candidates;
 mod context;
 mod group;
-mod query;
+pub mod query;
 mod seen;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -33,12 +33,13 @@ const LEAST_GROUP: usize = 32;
 /// Groups for each thread, so that a slow one doesn't hold up the rest.
 const GROUPS: usize = 4;
 
-/// The scan gave up: too many items had to be scored exactly.
+/// The scan gave up: a query was too large, or too many items had to be scored exactly.
 #[derive(Debug)]
 struct Hostile;
 
 /// The best keys of every row.
 pub fn search(view: &View<'_>, request: &Request<'_>, precision: Precision) -> Result<Vec<Vec<u64>>> {
+    let request = &Request { k: request.k.min(view.index().n_items()), ..*request };
     if request.k == 0 || request.rows == 0 {
         return Ok(vec![Vec::new(); request.rows]);
     }
@@ -67,14 +68,14 @@ fn one_group(context: &Context<'_>, first: usize, last: usize) -> Result<Vec<Vec
     if context.gave_up.load(Ordering::Relaxed) {
         return fall_back(context, first, last);
     }
-    let mut group = Group::new(context, first, last, None);
-    match (0..context.stretches()).try_for_each(|stretch| group.scan(stretch)) {
-        Ok(()) => Ok(group.finish()),
-        Err(Hostile) => {
-            context.gave_up.store(true, Ordering::Relaxed);
-            fall_back(context, first, last)
-        }
-    }
+    let scanned = Group::new(context, first, last, None).and_then(|mut group| {
+        (0..context.stretches()).try_for_each(|stretch| group.scan(stretch))?;
+        Ok(group.finish())
+    });
+    scanned.or_else(|Hostile| {
+        context.gave_up.store(true, Ordering::Relaxed);
+        fall_back(context, first, last)
+    })
 }
 
 /// All users on every thread, which take turns at the items and share their floors.
@@ -85,7 +86,7 @@ fn split_items(context: &Context<'_>, threads: usize) -> Result<Vec<Vec<u64>>> {
         .into_par_iter()
         .with_max_len(1)
         .map(|_| {
-            let mut group = Group::new(context, 0, rows, Some(&floors));
+            let mut group = Group::new(context, 0, rows, Some(&floors))?;
             loop {
                 let stretch = next.fetch_add(1, Ordering::Relaxed);
                 if stretch >= context.stretches() {
@@ -102,8 +103,12 @@ fn split_items(context: &Context<'_>, threads: usize) -> Result<Vec<Vec<u64>>> {
             keys.extend(more);
         }
     }
-    // Keys hold score and item, so that the order of merging doesn't matter.
-    best.iter_mut().for_each(|keys| select::finish(keys, context.request.k));
+    // Keys hold score and item, so that the order of merging doesn't matter. What is boosted is in every part.
+    for keys in &mut best {
+        keys.sort_unstable();
+        keys.dedup();
+        select::finish(keys, context.request.k);
+    }
     Ok(best)
 }
 
