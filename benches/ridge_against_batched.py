@@ -2,12 +2,12 @@
 
     env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE python benches/ridge_against_batched.py [--threads 2]
 
-Everybody solves ``(α₀ΦᵀΦ + Φ_SᵀΦ_S + Λ) w = Φ_Sᵀ1`` for users of k events in d = 64 dimensions by the dual: with
-``P = (α₀ΦᵀΦ + Λ)⁻¹ = L Lᵀ`` and ``Z = ΦL`` prepared beforehand, ``w = L Z_Sᵀ (I + Z_S Z_Sᵀ)⁻¹ 1``. A peer
-gathers Z_S [b, k, d], multiplies and solves in batched calls. Before anything counts, each peer is tried with
-LU and with Cholesky factors, all users at once and in blocks that stay in the caches, with one thread and with
-all, and goes on with what was quickest; every result is compared with float64. Runs alternate in one process
-and ratios are of medians, above 1 where we are faster. One row a k goes to
+Everybody solves ``(α₀ΦᵀΦ + Φ_SᵀΦ_S + Λ) w = Φ_Sᵀ1`` for users of k events in d = 64 dimensions by the dual:
+with ``P = (α₀ΦᵀΦ + Λ)⁻¹ = L Lᵀ`` and ``Z = ΦL`` prepared beforehand, ``w = L Z_Sᵀ (I + Z_S Z_Sᵀ)⁻¹ 1``. A
+peer gathers Z_S [b, k, d], multiplies and solves in batched calls. Before anything counts, each peer is tried
+with LU and with Cholesky factors, all users at once and in blocks that stay in the caches, with one thread
+and with all, and goes on with what was quickest; every result is compared with float64. Runs alternate in
+one process and ratios are of medians, above 1 where we are faster. One row a k goes to
 ``benches/results/ridge_against_batched.jsonl``.
 """
 
@@ -23,7 +23,7 @@ from itertools import product
 from pathlib import Path
 
 LENGTHS = (5, 10, 20, 50)
-USERS, ITEMS, WIDTH = 4096, 20_000, 64
+USERS, WIDTH = 4096, 64
 UNOBSERVED, PRECISION = 0.1, 5.0
 BLOCKS = (128, 512, USERS)
 
@@ -31,6 +31,7 @@ BLOCKS = (128, 512, USERS)
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
+    parser.add_argument("--items", type=int, default=3706, help="catalogue; ml-1m's unless given")
     parser.add_argument("--repeats", type=int, default=25)
     parser.add_argument(
         "--clock",
@@ -120,14 +121,14 @@ def compare(name: str, got: Array, want: Array) -> float:
 
 def main() -> None:
     rng = np.random.default_rng(0)
-    factors = rng.standard_normal((ITEMS, WIDTH)).astype(np.float32) * np.float32(0.1)
+    factors = rng.standard_normal((ARGUMENTS.items, WIDTH)).astype(np.float32) * np.float32(0.1)
     exact = factors.astype(np.float64)
     shared = UNOBSERVED * exact.T @ exact + PRECISION * np.eye(WIDTH)
     root = np.linalg.cholesky(np.linalg.inv(shared))
     table, back = (exact @ root).astype(np.float32), np.ascontiguousarray(root.T, np.float32)
     solver = _core.FactorSolver(factors, np.full(WIDTH, PRECISION, np.float32), unobserved_weight=UNOBSERVED)
     for k in LENGTHS:
-        items = rng.integers(0, ITEMS, (USERS, k))
+        items = rng.integers(0, ARGUMENTS.items, (USERS, k))
         offsets = np.arange(0, USERS * k + 1, k, dtype=np.int64)
         flat, weights = items.reshape(-1).astype(np.int32), np.ones(USERS * k, np.float32)
         rows = exact[items]  # [b, k, d]

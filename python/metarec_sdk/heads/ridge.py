@@ -21,9 +21,11 @@ from metarec_sdk.types import Float32, Histories, Memberships, Progress, State, 
 class Ridge:
     """``(α₀ΦᵀΦ + Φ_SᵀΩΦ_S + Λ) w = Φ_SᵀΩ1 + Λμ`` for each user, items ranked by ``w · φ_i``.
 
-    The shared part is decomposed once; a user costs one Cholesky factorisation of side k where k ≤ 0.7 m
-    (the dual) and m otherwise. Λ starts at the regularisation that iALS uses for a user with few events, so
-    the head starts as the fold-in of iALS; Λ, α₀, μ and the age weights can be learned further from episodes.
+    The shared part is decomposed once; a user then costs one Cholesky factorisation of side k where
+    k ≤ 0.9 m (the dual) and m otherwise, and users of like k are factorised sixteen at a time. A user's
+    vector is the same to the bit in every batch. Λ starts at the regularisation that iALS uses for a user
+    with few events, so the head starts as the fold-in of iALS; Λ, α₀, μ and the age weights can be learned
+    further from episodes.
     """
 
     def __init__(
