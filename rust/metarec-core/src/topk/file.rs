@@ -278,6 +278,7 @@ impl Table {
             bias_limit,
             task_bias_limit,
             isa,
+            int4_gave_up: Arc::default(),
         })
     }
 

@@ -25,6 +25,9 @@ mod store;
 mod version;
 mod view;
 
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
 use crate::Result;
 use crate::isa::Isa;
 pub use path::{Path, Precision};
@@ -67,6 +70,8 @@ pub struct ItemIndex {
     bias_limit: f32,
     task_bias_limit: f32,
     isa: Isa,
+    /// An int4 scan gave up, so that calls go to int8 from then on. Says nothing about what they answer.
+    int4_gave_up: Arc<AtomicBool>,
 }
 
 impl ItemIndex {

@@ -36,6 +36,7 @@ impl ItemIndex {
             bias_limit: 0.0,
             task_bias_limit: 0.0,
             isa,
+            int4_gave_up: Arc::default(),
         };
         let measures = index.checked(matrix, n_items, biases)?;
         index.planes = index.worthwhile(&measures, n_items, options)?;

@@ -1,5 +1,7 @@
 //! An index together with the matrix that it was built over, ready to be asked.
 
+use std::sync::atomic::Ordering;
+
 use super::certified;
 use super::exact::{self, Chosen, select};
 use super::kernel::{CHAINS, Kernels};
@@ -131,7 +133,13 @@ impl<'a> View<'a> {
         let bytes = n_items * self.width();
         let has = |precision| self.has(Path::Certified(precision));
         Ok(match request.rows {
-            ..=FEW_ROWS if has(Precision::Int4) && bytes > BEYOND_CACHE => Path::Certified(Precision::Int4),
+            ..=FEW_ROWS
+                if has(Precision::Int4)
+                    && bytes > BEYOND_CACHE
+                    && !self.index.int4_gave_up.load(Ordering::Relaxed) =>
+            {
+                Path::Certified(Precision::Int4)
+            }
             _ if has(Precision::Int8) => Path::Certified(Precision::Int8),
             _ if has(Precision::Bf16) => Path::Certified(Precision::Bf16),
             _ => Path::Fp32,

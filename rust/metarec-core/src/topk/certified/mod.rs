@@ -117,6 +117,7 @@ fn fall_back(context: &Context<'_>, first: usize, last: usize) -> Result<Vec<Vec
     let request = context.request;
     let index = context.view.index();
     if context.precision == Precision::Int4 && index.planes().contains(&Precision::Int8) {
+        index.int4_gave_up.store(true, Ordering::Relaxed);
         return one_group(&Context::new(context.view, request, Precision::Int8), first, last);
     }
     let n_items = index.n_items();
