@@ -15,6 +15,7 @@ use std::io::{BufWriter, Write};
 use std::ops::Range;
 use std::path::Path as FilePath;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytemuck::Pod;
 use memmap2::Mmap;
@@ -150,7 +151,10 @@ fn header(index: &ItemIndex, sections: &[(u32, &[u8])]) -> Vec<u8> {
 fn write(path: &FilePath, header: &[u8], sections: &[(u32, &[u8])]) -> std::io::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(FilePath::new("."));
     let name = path.file_name().ok_or(std::io::ErrorKind::InvalidInput)?.to_string_lossy();
-    let partial = folder.join(format!(".{name}.{}.partial", std::process::id()));
+    // Of this save alone: other threads may be saving to the same place.
+    static SAVES: AtomicU64 = AtomicU64::new(0);
+    let save = SAVES.fetch_add(1, Ordering::Relaxed);
+    let partial = folder.join(format!(".{name}.{}.{save}.partial", std::process::id()));
     let written = (|| {
         let mut file = BufWriter::with_capacity(1 << 20, File::create(&partial)?);
         file.write_all(header)?;
