@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from metarec_sdk.errors import ArgumentError, MissingDependencyError, PluginError
-from metarec_sdk.plugins.guard import guarded, noting
+from metarec_sdk.plugins.guard import Watch, guarded, noting
 from metarec_sdk.plugins.kinds import KINDS, members
 from metarec_sdk.plugins.records import ComponentRecord
 
@@ -23,19 +23,20 @@ EXTRAS = {
 """Optional packages, each with the extra of metarec-sdk that brings it."""
 
 
-def build(record: ComponentRecord, params: Mapping[str, Any]) -> Any:
+def build(watch: Watch, params: Mapping[str, Any]) -> Any:
     """An instance of the component.
 
     Raises `ArgumentError` for a parameter that it doesn't take, `PluginError` if the target can't be found
     or the instance breaks the protocol, `MissingDependencyError` if it needs an extra. What a plugin raises
     keeps its type and gains a note.
     """
+    record = watch.record
     factory = _resolve(record)
     _check_parameters(record, factory, params)
     with noting(record, "construction"):
         component = factory(**params)
     _check_protocol(record, component)
-    return component if record.builtin else guarded(component, record)
+    return component if record.builtin else guarded(component, watch)
 
 
 def parameters(record: ComponentRecord) -> list[str]:
@@ -95,7 +96,7 @@ def _check_protocol(record: ComponentRecord, component: Any) -> None:
     if missing:
         raise PluginError(
             f"{_described(record)} gave a {type(component).__name__} without {', '.join(missing)}; "
-            f"it has to follow metarec_sdk.types.{protocol.__name__}"
+            f"it has to follow metarec_sdk.protocols.{protocol.__name__}"
         )
     flat = [
         name

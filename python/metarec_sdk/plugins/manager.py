@@ -14,6 +14,8 @@ from metarec_sdk.errors import PluginError
 from metarec_sdk.plugins import builtin, candidates
 from metarec_sdk.plugins.candidates import GROUP, Candidate
 from metarec_sdk.plugins.factory import build, parameters
+from metarec_sdk.plugins.fallback import Failures
+from metarec_sdk.plugins.guard import Watch
 from metarec_sdk.plugins.kinds import KINDS, kind_named
 from metarec_sdk.plugins.loader import DuplicateError, IncompatibleError, Loaded, load
 from metarec_sdk.plugins.observers import Observers
@@ -56,7 +58,8 @@ class PluginManager:
         self._strict = strict_from_environment() if strict is None else strict
         self._records: list[PluginRecord] = []
         self._components: dict[tuple[str, str], ComponentRecord] = {}
-        self._observers = Observers(self._strict)
+        self._failures = Failures()
+        self._observers = Observers(self._strict, self._failures)
         policy = Policy.of(enabled, disabled)
         self._load(Candidate(BUILTIN, "metarec-sdk", _own_version(), lambda: builtin))
         by_name: dict[str, list[Candidate]] = defaultdict(list)
@@ -71,8 +74,8 @@ class PluginManager:
         return [
             replace(
                 record,
-                observer_failures=self._observers.failures[record.name],
-                last_observer_failure=self._observers.last_failure.get(record.name),
+                failures=self._failures.count[record.name],
+                last_failure=self._failures.last.get(record.name),
             )
             if record.status is Status.LOADED
             else record
@@ -108,7 +111,8 @@ class PluginManager:
         raises keeps its type and gains a note with plugin, version, component and call, here and in later
         calls.
         """
-        return build(self.find(kind, name, distribution=distribution), params or {})
+        record = self.find(kind, name, distribution=distribution)
+        return build(Watch(record, self._strict, self._failures), params or {})
 
     def parameters(self, kind: str, name: str) -> list[str]:
         """Names of the keyword arguments that the component takes.
