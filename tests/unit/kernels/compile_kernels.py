@@ -107,23 +107,28 @@ def main() -> None:
         module.kernel = functools.partial(Recorder, module.kernel(), label)
     recorders = tuple(Recorder(kernel, label) for kernel in gradient_kernels.kernels())
     gradient_kernels.kernels = lambda: recorders
+    results = {}
+    for capability in (int(argument) for argument in sys.argv[1:] if argument.isdigit()):
+        LAUNCHES.clear()
+        launch.capability = lambda major=capability // 10: major
+        launches(label, every_size="--all" in sys.argv)
+        for name, launched in LAUNCHES.items():
+            results[f"sm_{capability} {name}"] = resources(*launched, capability)
+    print(json.dumps(results))
+
+
+def launches(label: list[str], *, every_size: bool) -> None:
+    """Note the launches of layers of all sizes that are shipped."""
     layer(torch.bfloat16, 128, 16, 64, label)
     layer(torch.bfloat16, 256, 64, 64, label)
     layer(torch.bfloat16, 1024, 16, 32, label)
     layer(torch.float32, 128, 16, 32, label)
-    if "--all" in sys.argv:
+    if every_size:
         layer(torch.bfloat16, 64, 8, 16, label)
         layer(torch.float16, 128, 64, 64, label)
         layer(torch.float32, 64, 64, 64, label)
         layer(torch.float32, 128, 64, 64, label)
         layer(torch.float32, 512, 16, 64, label)
-    results = {
-        f"sm_{capability} {name}": resources(*launched, int(capability))
-        for capability in sys.argv[1:]
-        if capability.isdigit()
-        for name, launched in LAUNCHES.items()
-    }
-    print(json.dumps(results))
 
 
 if __name__ == "__main__":
