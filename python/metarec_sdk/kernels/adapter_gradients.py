@@ -61,10 +61,7 @@ def adapter_gradients_of_present(
     Waits for the device, as p isn't known before.
     """
     _check(ds, x, dy, s, plan)
-    present = torch.nonzero(plan.offsets[2:] > plan.offsets[1:-1])[:, 0]  # [p]
-    ends = plan.offsets.index_select(0, present + 2)
-    offsets = torch.cat([plan.offsets[:2], ends])  # [p + 2]
-    compact = plan.compact(offsets)
+    present, compact = plan.present
     return present, *compute_gradients(ds, x, dy, s, compact, 1.0, scale, (False, False), (True, True))
 
 
