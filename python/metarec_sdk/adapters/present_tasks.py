@@ -8,6 +8,8 @@ import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
+from metarec_sdk.kernels.signature import known_signature
+
 
 def of_present(matrices: Tensor, tasks: Tensor) -> Tensor:
     """[p, m, n] from matrices [T, m, n] and ascending tasks i64[p], each once; the gradient of matrices is
@@ -18,6 +20,7 @@ def of_present(matrices: Tensor, tasks: Tensor) -> Tensor:
 
 class _OfPresent(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(matrices: Tensor, tasks: Tensor) -> Tensor:
         return matrices.index_select(0, tasks)
 

@@ -18,6 +18,7 @@ from metarec_sdk.errors import ArgumentError
 from metarec_sdk.kernels import launch
 from metarec_sdk.kernels.gradient_kernels import Step, launch_pair
 from metarec_sdk.kernels.plan import PlanTensors, TaskPlan
+from metarec_sdk.kernels.signature import known_signature
 from metarec_sdk.kernels.task_matmul import matmul
 from metarec_sdk.kernels.task_outer import shared_outer
 
@@ -189,6 +190,7 @@ def _check(ds: Tensor, x: Tensor, dy: Tensor, s: Tensor, plan: TaskPlan) -> None
 
 class _Gradients(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(
         ds: Tensor,
         x: Tensor,

@@ -32,6 +32,7 @@ from metarec_sdk.kernels.adapter_arguments import autocasted, check_adapter
 from metarec_sdk.kernels.adapter_gradients import gradients
 from metarec_sdk.kernels.grouped_adapter import batched_adapter, grouped_adapter, grouped_derivatives
 from metarec_sdk.kernels.plan import PlanTensors, TaskPlan
+from metarec_sdk.kernels.signature import known_signature
 
 tl: Any = None  # triton.language once a kernel is built
 
@@ -126,6 +127,7 @@ def compute_linear(
 
 class _Linear(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(
         x: Tensor,
         extra: Tensor | None,
