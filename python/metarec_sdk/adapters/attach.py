@@ -171,6 +171,8 @@ def _chosen_layers(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Mod
 
 def _check_layer(name: str, layer: nn.Module, parent: nn.Module) -> None:
     """Raise `ArgumentError` where the layer with an adapter in its place would compute something else."""
+    if not name:
+        raise ArgumentError("the model is itself the linear layer; put it into an nn.Sequential")
     if isinstance(parent, nn.MultiheadAttention):
         raise ArgumentError(
             f"{name} belongs to nn.MultiheadAttention, which uses its weight without calling it; an adapter "

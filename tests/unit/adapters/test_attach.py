@@ -133,6 +133,8 @@ def test_the_module_alone_and_bad_arguments():
     model, adapters = made()
     with pytest.raises(UnknownIdError, match="did you mean 'q_proj'"):
         attach_adapters(adapters.detach(), ["q_prj"], tasks=2, rank=2)
+    with pytest.raises(ArgumentError, match="itself the linear layer"):
+        attach_adapters(nn.Linear(3, 3), ["*"], tasks=2, rank=2)
     with pytest.raises(ArgumentError, match="rank must be"):
         attach_adapters(model, ["q_proj"], tasks=2, rank=0)
     again = attach_adapters(model, ["q_proj"], tasks=2, rank=1)
