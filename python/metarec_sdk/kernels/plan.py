@@ -69,6 +69,16 @@ class TaskPlan:
         return TaskPlan.of(self.n_rows, self.order, offsets, tiles, chunks, self.block_rows)
 
     @cached_property
+    def present(self) -> tuple[Tensor, TaskPlan]:
+        """(i64[p], the tasks that have rows, ascending; the plan in which they are tasks 0 … p - 1).
+
+        Waits for the device, as p isn't known before.
+        """
+        tasks = torch.nonzero(self.offsets[2:] > self.offsets[1:-1])[:, 0]  # [p]
+        ends = self.offsets.index_select(0, tasks + 2)
+        return tasks, self.compact(torch.cat([self.offsets[:2], ends]))
+
+    @cached_property
     def grouping(self) -> Grouping:
         """How a CPU batches the tasks; waits for the device."""
         return Grouping.of(self.order, self.offsets)
