@@ -1,0 +1,111 @@
+"""Runs the kernels of the heads and of top-k in Triton's interpreter and prints errors as JSON; a script.
+
+As `interpret_kernels.py`, whose settings (poisoned memory, one thread) and tools it shares.
+"""
+
+import json
+import sys
+import tempfile
+
+import interpret_kernels as shared
+import numpy as np
+import torch
+
+from metarec_sdk.kernels import topk
+from metarec_sdk.ranking import ItemIndex
+
+topk._multiprocessors = lambda device: 1
+topk.blocks = lambda k, dtype: (16, 32, 16)
+
+
+def lists(b, n, m, k, *, seed=0, excluded=True, dtype=torch.float32):
+    """Share of the places where lists differ from the Rust core's; every score is a small integer or half of
+    one, so that sums are exact in any order and ties are many."""
+    rng = np.random.default_rng(seed)
+    queries = rng.integers(-2, 3, (b, m)).astype(np.float32)
+    items = rng.integers(-2, 3, (n, m)).astype(np.float32)
+    bias = rng.integers(-40, -35, n).astype(np.float32) / 2  # best scores about 0
+    lengths = rng.integers(0, 9, b)
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    seen = rng.integers(0, max(n, 1), offsets[-1])
+    exclude = (offsets, seen) if excluded and n else None
+    expected = ItemIndex(items).topk(queries, k, exclude=exclude, bias=bias).padded(k)
+    given = [torch.from_numpy(value).to(dtype) for value in (queries, items)]
+    csr = None if exclude is None else (torch.from_numpy(offsets), torch.from_numpy(seen))
+    found = topk.topk(*given, k, bias=torch.from_numpy(bias), exclude=csr)
+    wrong = [(one.numpy() != other).mean() if other.size else 0.0 for one, other in zip(found, expected)]
+    return float(max(wrong))
+
+
+def unordered_values():
+    """Share of wrong places where scores are NaN, infinite or -0.0."""
+    items = torch.tensor([[float("nan")], [-0.0], [1.0], [0.0], [float("-inf")], [1.0]])
+    ids, scores = topk.topk(torch.ones(1, 1), items, 6)
+    right = ids.tolist() == [[2, 5, 1, 3, -1, -1]] and scores[0, :4].tolist() == [1, 1, 0, 0]
+    return float(
+        not (right and not torch.signbit(scores[0, :4]).any() and (scores[0, 4:] == -torch.inf).all())
+    )
+
+
+def topk_cases(*, quick):
+    """Errors of top-k by case; quick: those that find every mutant."""
+    if quick:
+        return {"topk": max(lists(3, 100, 20, 5), lists(1, 40, 3, 9), unordered_values())}
+    sizes = {
+        "odd sizes": (19, 100, 20, 5),
+        "longer than the list": (3, 6, 3, 9),
+        "long list": (2, 90, 5, 40),
+        "one": (1, 1, 1, 1),
+        "no items": (2, 0, 3, 2),
+        "nobody": (0, 5, 3, 2),
+    }
+    found = {f"topk {name}": lists(*size) for name, size in sizes.items()}
+    found["topk without bias or exclusion"] = unordered_values()
+    found["topk half precision"] = lists(5, 70, 20, 5, dtype=torch.float16)
+    return found
+
+
+MODULES = {"topk": topk}
+MUTANTS = [
+    ("topk", "mask=(item < end)[None, :] & (d < D)[:, None]", "mask=(item < end)[None, :]", "width unmasked"),
+    (
+        "topk",
+        "tl.minimum(part * chunk + chunk, N)",
+        "tl.minimum(part * chunk + chunk, N - 1)",
+        "last item lost",
+    ),
+    ("topk", "(item < end)[None, :] & (scores == scores)", "scores == scores", "items beyond the end"),
+    ("topk", "slot < K, slot +", "slot < BLOCK_K, slot +", "more places than k"),
+    ("topk", "(0xFFFFFFFF - (start", "((start", "ties by the larger id"),
+    ("topk", "bits < 0, bits ^ 0x7FFFFFFF, bits).to", "bits < 0, bits, bits).to", "negative scores turned"),
+    ("topk", "(value < wanted), middle + 1", "(value <= wanted), middle + 1", "search that goes too far"),
+    ("topk", "other=-1) != wanted", "other=-1) == wanted", "only what is excluded"),
+]
+CASES = {"topk": topk_cases}
+
+
+def main() -> None:
+    shared.MODULES = MODULES
+    if sys.argv[1:] != ["mutants"]:
+        print(
+            json.dumps(
+                {name: error for cases in CASES.values() for name, error in cases(quick=False).items()}
+            )
+        )
+        return
+    results = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, old, new, label in MUTANTS:
+            right = MODULES[name].kernel
+            shared.mutant(name, old, new, folder)
+            try:
+                errors = list(CASES[name](quick=True).values())
+            except Exception:
+                errors = [float("inf")]
+            results[label] = max(float("inf") if error != error else error for error in errors)
+            MODULES[name].kernel = right
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()
