@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from metarec_sdk.adapters.batch import EpisodeTensors
 from metarec_sdk.adapters.natpar_torch import natpar_query, natpar_sums
-from metarec_sdk.adapters.ridge_torch import ridge_query
+from metarec_sdk.kernels.ridge import ridge_query
 from metarec_sdk.types import Head, State
 
 Tables = Literal["untied", "tied", "rotation", "fixed"]

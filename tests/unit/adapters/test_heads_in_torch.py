@@ -5,7 +5,7 @@ import torch
 from metarec_sdk.adapters.batch import all_tensors
 from metarec_sdk.adapters.head_models import NatparModel, RidgeModel
 from metarec_sdk.adapters.natpar_torch import natpar_query, natpar_sums
-from metarec_sdk.adapters.ridge_torch import ridge_query
+from metarec_sdk.kernels.ridge import ridge_query
 from metarec_sdk.types import Memberships
 
 
@@ -78,7 +78,7 @@ def test_ridge_solves_the_normal_equations(m):
 @pytest.mark.parametrize("m", [2, 8], ids=["primal", "dual"])
 def test_ridge_gradients(m):
     weights = WEIGHTS.clone()
-    weights[weights == 0] = 0.1  # √ω has no derivative at 0; padding is never differentiated
+    weights[weights == 0] = 0.1  # a finite difference about 0 would take negative weights
 
     def query(factors, log_penalty, log_alpha, weights, mean):
         gram = factors.T @ factors

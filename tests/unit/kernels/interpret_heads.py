@@ -11,10 +11,11 @@ import interpret_kernels as shared
 import numpy as np
 import torch
 
-from metarec_sdk.kernels import topk
+from metarec_sdk.kernels import ridge, topk
 from metarec_sdk.ranking import ItemIndex
 
 topk._multiprocessors = lambda device: 1
+ridge.is_fused = lambda s, m, dtype: s > 0
 topk.blocks = lambda k, dtype: (16, 32, 16)
 
 
@@ -65,7 +66,45 @@ def topk_cases(*, quick):
     return found
 
 
-MODULES = {"topk": topk}
+def user_vectors(b, s, m, *, dtype, targets=True, right=True):
+    """The largest error of w and of its derivatives, which are another launch, against the reference."""
+    generator = torch.Generator().manual_seed(b + s + m)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    n = 11
+    support = torch.randint(n, (b, s), generator=generator)
+    lengths = torch.randint(0, s + 1, (b, 1), generator=generator)
+    lengths[:1] = s
+    weights = torch.rand(b, s, generator=generator, dtype=torch.float64).to(dtype)
+    weights = torch.where(torch.arange(s) < lengths, weights + 0.1, 0.0)
+    support[:1, 0] = n - 1
+    support[weights == 0] = n  # a row of NaN: padding isn't read
+    base = draw(m, m)
+    base = base @ base.T / m + torch.eye(m, dtype=dtype)
+    factors = torch.cat([draw(n, m), torch.full((1, m), torch.nan, dtype=dtype)])
+    inputs = [weights, factors, base, draw(b, s) if targets else None, draw(b, m) if right else None]
+    w = ridge.compute_solve(support, *inputs)
+    exact = [None if value is None else value.double() for value in inputs]
+    return shared.worst([w], [ridge.ridge_reference(support.where(weights > 0, 0), *exact)])
+
+
+def ridge_cases(*, quick):
+    """Errors of ridge by case; quick: those that find every mutant."""
+    if quick:
+        return {"ridge": user_vectors(2, 5, 18, dtype=torch.float32)}
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        for s, m in ((5, 3), (1, 1), (7, 18), (20, 40), (33, 5)):
+            found[f"ridge {dtype} s={s} m={m}"] = user_vectors(4, s, m, dtype=dtype)
+        found[f"ridge {dtype} nobody"] = user_vectors(0, 3, 4, dtype=dtype)
+        found[f"ridge {dtype} without right"] = user_vectors(3, 6, 4, dtype=dtype, right=False)
+        found[f"ridge {dtype} without targets"] = user_vectors(3, 6, 4, dtype=dtype, targets=False)
+    return found
+
+
+MODULES = {"topk": topk, "ridge": ridge}
 MUTANTS = [
     ("topk", "mask=(item < end)[None, :] & (d < D)[:, None]", "mask=(item < end)[None, :]", "width unmasked"),
     (
@@ -80,8 +119,26 @@ MUTANTS = [
     ("topk", "bits < 0, bits ^ 0x7FFFFFFF, bits).to", "bits < 0, bits, bits).to", "negative scores turned"),
     ("topk", "(value < wanted), middle + 1", "(value <= wanted), middle + 1", "search that goes too far"),
     ("topk", "other=-1) != wanted", "other=-1) == wanted", "only what is excluded"),
+    (
+        "ridge",
+        "used[:, None] & (k < M)[None, :], other=0.0)\n                inv",
+        "used[:, None], other=0.0)\n                inv",
+        "width unmasked",
+    ),
+    ("ridge", "used = weight > 0", "used = i < S", "padding read"),
+    ("ridge", "range(0, at + BLOCK_C, BLOCK_C)", "range(0, at, BLOCK_C)", "diagonal of the inverse lost"),
+    ("ridge", "projected *= root[:, None]", "projected *= 1", "weights lost"),
+    ("ridge", "column * scale, 0.0)", "column, 0.0)", "pivot not scaled"),
+    ("ridge", "i > j, column * z", "i >= j, column * z", "diagonal taken twice"),
+    ("ridge", "tl.where(used, i + 1, 0), 0)", "tl.where(used, i, 0), 0)", "last row lost"),
+    (
+        "ridge",
+        "            w = tl.load(start_ptr + user * M + d",
+        "            w += tl.load(start_ptr + d",
+        "start of another user",
+    ),
 ]
-CASES = {"topk": topk_cases}
+CASES = {"topk": topk_cases, "ridge": ridge_cases}
 
 
 def main() -> None:
