@@ -117,6 +117,11 @@ def main() -> None:
         layer(torch.float32, 64, 64, 64, label)
         layer(torch.float32, 128, 64, 64, label)
         layer(torch.float32, 512, 16, 64, label)
+    report()
+
+
+def report() -> None:
+    """Compile what was launched for the capabilities that the command line names."""
     results = {
         f"sm_{capability} {name}": resources(*launched, int(capability))
         for capability in sys.argv[1:]

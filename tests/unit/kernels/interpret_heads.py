@@ -11,7 +11,7 @@ import interpret_kernels as shared
 import numpy as np
 import torch
 
-from metarec_sdk.kernels import ridge, topk
+from metarec_sdk.kernels import natpar, ridge, topk
 from metarec_sdk.ranking import ItemIndex
 
 topk._multiprocessors = lambda device: 1
@@ -104,7 +104,39 @@ def ridge_cases(*, quick):
     return found
 
 
-MODULES = {"topk": topk, "ridge": ridge}
+def posterior_means(b, s, m, *, dtype, bins=4, mean=True):
+    """The largest error of w, r and kappa against the reference; padding is an item with a row of NaN."""
+    generator = torch.Generator().manual_seed(b + s + m)
+
+    def draw(*shape):
+        return torch.randn(*shape, generator=generator, dtype=torch.float64).to(dtype)
+
+    n = 11
+    support = torch.randint(n, (b, s), generator=generator)
+    weights = torch.randint(4, (b, s), generator=generator).to(dtype) / 2
+    support[:1, -1:], weights[:1, -1:] = n - 1, 0.5
+    psi = torch.cat([draw(n, m), torch.full((1, m), torch.nan, dtype=dtype)])
+    edges = torch.arange(1, bins, dtype=dtype)  # some kappa lie on them
+    inputs = [psi, draw(bins, m).exp(), edges, draw(b, m) if mean else None]
+    found = natpar.compute_natpar(support.where(weights > 0, n), weights, *inputs)
+    exact = [None if value is None else value.double() for value in inputs]
+    return shared.worst(list(found), list(natpar.natpar_reference(support, weights.double(), *exact)))
+
+
+def natpar_cases(*, quick):
+    """Errors of natpar by case; quick: those that find every mutant."""
+    if quick:
+        sizes = (5, 150, 13), (6, 3, 2)
+        return {f"natpar {size}": posterior_means(*size, dtype=torch.float32) for size in sizes}
+    found = {}
+    for dtype in (torch.float32, torch.float64):
+        for b, s, m in ((5, 6, 13), (3, 150, 20), (2, 1, 1), (0, 3, 4), (2, 0, 3)):
+            found[f"natpar {dtype} b={b} s={s} m={m}"] = posterior_means(b, s, m, dtype=dtype)
+        found[f"natpar {dtype} one bin, no mean"] = posterior_means(3, 5, 4, dtype=dtype, bins=1, mean=False)
+    return found
+
+
+MODULES = {"topk": topk, "ridge": ridge, "natpar": natpar}
 MUTANTS = [
     ("topk", "mask=(item < end)[None, :] & (d < D)[:, None]", "mask=(item < end)[None, :]", "width unmasked"),
     (
@@ -137,8 +169,15 @@ MUTANTS = [
         "            w += tl.load(start_ptr + d",
         "start of another user",
     ),
+    ("natpar", "mask=j < S, other=0.0", "mask=j < S - 1, other=0.0", "last event lost"),
+    ("natpar", "used = weight != 0", "used = j < S", "padding read"),
+    ("natpar", "edge <= kappa", "edge < kappa", "bin of an edge"),
+    ("natpar", 'mask=e < E, other=float("inf")', 'mask=e < E - 1, other=float("inf")', "last edge lost"),
+    ("natpar", "kappa += tl.sum", "kappa = tl.sum", "kappa of the last block"),
+    ("natpar", "r += tl.sum", "r = tl.sum", "r of the last block"),
+    ("natpar", "mean_ptr + user * M", "mean_ptr + 0 * M", "mean of another user"),
 ]
-CASES = {"topk": topk_cases, "ridge": ridge_cases}
+CASES = {"topk": topk_cases, "ridge": ridge_cases, "natpar": natpar_cases}
 
 
 def main() -> None:
@@ -159,7 +198,7 @@ def main() -> None:
                 errors = list(CASES[name](quick=True).values())
             except Exception:
                 errors = [float("inf")]
-            results[label] = max(float("inf") if error != error else error for error in errors)
+            results[f"{name}: {label}"] = max(float("inf") if error != error else error for error in errors)
             MODULES[name].kernel = right
     print(json.dumps(results))
 
