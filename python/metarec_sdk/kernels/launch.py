@@ -15,6 +15,8 @@ LEAST_DOT = 16
 _WIDEST_ROW = 512  # bytes
 WIDEST_RANK = 64
 """Rank up to which one program holds a task's rank dimension."""
+MOST_REGISTERS = 255
+"""Registers that a thread may have, given where the assembler would rather spill than have fewer threads."""
 
 
 def runs_kernel(x: Tensor) -> bool:

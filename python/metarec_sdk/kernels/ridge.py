@@ -265,6 +265,11 @@ def _backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
 ridge_operator.register_autograd(_backward, setup_context=_setup)
 
 
+def warps(block_s: int) -> int:
+    """Warps of a program whose Gram matrix has this side: what holds it without a spilled register."""
+    return block_s // 16
+
+
 def _launch(
     support: Tensor,
     weights: Tensor,
@@ -276,16 +281,18 @@ def _launch(
     (b, s), m = support.shape, factors.shape[1]
     identity = torch.eye(m, dtype=base.dtype, device=base.device)
     inverse = torch.linalg.solve_triangular(_cholesky(base), identity, upper=False).contiguous()  # L⁻¹
-    start = None if right is None else (right @ inverse.T @ inverse).contiguous()
+    p = inverse.T @ inverse
+    start = None if right is None else right @ p
     w = torch.empty(b, m, dtype=factors.dtype, device=factors.device)
     if b:
         block_s = launch.power_of_two(s)
         kernel()[(b,)](
-            support.contiguous(), weights.contiguous(), factors.contiguous(), inverse,
+            support.contiguous(), weights.contiguous(), factors.contiguous(), inverse, p,
             None if targets is None else targets.contiguous(), start, w, s, m,
             HAS_TARGETS=targets is not None, HAS_START=start is not None, BLOCK_S=block_s,
             BLOCK_M=launch.power_of_two(m), BLOCK_C=16, FLOAT=launch.accumulator(factors.dtype),
-            num_warps=block_s // 16, num_stages=2, enable_fp_fusion=True,
+            num_warps=warps(block_s), num_stages=2, enable_fp_fusion=True,
+            maxnreg=launch.MOST_REGISTERS,
         )  # fmt: skip
     return w
 
@@ -299,7 +306,7 @@ def kernel() -> Any:
 
     @triton.jit
     def ridge_kernel(
-        support_ptr, weights_ptr, factors_ptr, inverse_ptr, targets_ptr, start_ptr, w_ptr, S, M,
+        support_ptr, weights_ptr, factors_ptr, inverse_ptr, p_ptr, targets_ptr, start_ptr, w_ptr, S, M,
         HAS_TARGETS: tl.constexpr, HAS_START: tl.constexpr, BLOCK_S: tl.constexpr, BLOCK_M: tl.constexpr,
         BLOCK_C: tl.constexpr, FLOAT: tl.constexpr,
     ):  # fmt: skip
@@ -352,17 +359,17 @@ def kernel() -> Any:
             rest = tl.sum(tl.where(i > j, column * z, 0.0), 0)
             solved = (tl.sum(tl.where(i == j, z, 0.0), 0) - rest) / tl.sum(tl.where(i == j, column, 0.0), 0)
             z = tl.where(i == j, solved, z)
-        phi = tl.load(rows[:, None] + d[None, :], mask=used[:, None] & (d < M)[None, :], other=0.0)
-        total = tl.sum(phi * (root * z)[:, None], 0)  # [M]
+        z *= root
         w = tl.zeros((BLOCK_M,), FLOAT)
         if HAS_START:
             w = tl.load(start_ptr + user * M + d, mask=d < M, other=0.0)
         for at in range(0, M, BLOCK_C):
-            c = at + tl.arange(0, BLOCK_C)
-            inverse = tl.load(
-                inverse_ptr + c[:, None] * M + d[None, :], mask=(c < M)[:, None] & (d < M)[None, :], other=0.0
+            k = at + tl.arange(0, BLOCK_C)
+            phi = tl.load(rows[:, None] + k[None, :], mask=used[:, None] & (k < M)[None, :], other=0.0)
+            p = tl.load(
+                p_ptr + k[:, None] * M + d[None, :], mask=(k < M)[:, None] & (d < M)[None, :], other=0.0
             )
-            w += tl.sum(inverse * tl.sum(inverse * total[None, :], 1)[:, None], 0)
+            w += tl.sum(p * tl.sum(phi * z[:, None], 0)[:, None], 0)
         tl.store(w_ptr + user * M + d, w, mask=d < M)
 
     return ridge_kernel

@@ -180,7 +180,7 @@ def _launch(
         excluded = ((_rows_of(offsets, excluded) << 32) | known).sort().values
         if not len(excluded):
             offsets = excluded = None
-    block_q, block_i, block_d = blocks(k, queries.dtype)
+    block_q, block_i, block_d, warps = blocks(b, k, queries.dtype)
     row_blocks = -(-b // block_q)
     parts, chunk = _parts(n, row_blocks, block_i, _multiprocessors(queries.device))
     keys = torch.empty(b, parts, k, dtype=torch.int64, device=queries.device)
@@ -189,16 +189,17 @@ def _launch(
             queries.contiguous(), items.contiguous(), bias, offsets, excluded, keys, b, n, m, k, chunk, parts,
             HAS_BIAS=bias is not None, HAS_EXCLUDED=excluded is not None, BLOCK_Q=block_q, BLOCK_I=block_i,
             BLOCK_D=block_d, BLOCK_K=launch.power_of_two(k), EMPTY=_EMPTY,
-            PRECISION=launch.dot_precision(), num_warps=8, num_stages=2, enable_fp_fusion=True,
+            PRECISION=launch.dot_precision(), num_warps=warps, num_stages=2, enable_fp_fusion=True,
+            maxnreg=launch.MOST_REGISTERS,
         )  # fmt: skip
     return _unpack(keys.view(b, parts * k).topk(k).values)
 
 
-def blocks(k: int, dtype: torch.dtype) -> tuple[int, int, int]:
-    """(queries, items, dimensions) of a program's tile. Long lists take registers from the queries, and exact
-    fp32 products, which are no matrix instructions, from the dimensions."""
-    exact = dtype == torch.float32 and launch.dot_precision() == "ieee"
-    return 64 if k <= 16 else 32, 128, 16 if exact else 32
+def blocks(b: int, k: int, dtype: torch.dtype) -> tuple[int, int, int, int]:
+    """(queries, items, dimensions, warps) of a program's tile: the largest that spills no register, of which
+    long lists take their share."""
+    queries = min(launch.power_of_two(b), 64 if k <= 16 else 32)
+    return queries, 64, 64 // dtype.itemsize, 8
 
 
 def _parts(n: int, row_blocks: int, block_i: int, multiprocessors: int) -> tuple[int, int]:

@@ -44,7 +44,8 @@ class Recorder:
 
     def __getitem__(self, grid):
         def record(*positional, **named):
-            options = {name: named.pop(name) for name in ("num_warps", "num_stages", "enable_fp_fusion")}
+            names = "num_warps", "num_stages", "enable_fp_fusion", "maxnreg"
+            options = {name: named.pop(name) for name in names if name in named}
             values = dict(zip(self.kernel.arg_names, positional)) | named
             LAUNCHES[f"{self.kernel.__name__} {self.label[0]}"] = self.kernel, values, options
 

@@ -16,7 +16,7 @@ from metarec_sdk.ranking import ItemIndex
 
 topk._multiprocessors = lambda device: 1
 ridge.is_fused = lambda s, m, dtype: s > 0
-topk.blocks = lambda k, dtype: (16, 32, 16)
+topk.blocks = lambda b, k, dtype: (16, 32, 16, 8)
 
 
 def lists(b, n, m, k, *, seed=0, excluded=True, dtype=torch.float32):
