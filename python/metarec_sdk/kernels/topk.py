@@ -49,8 +49,9 @@ def topk(
     """(ids i64[b, k], scores f32[b, k]) from queries [b, m], items [n, m] and bias f32[n]; see the module.
 
     k may exceed n. exclude: items that each row must not get; ids outside of the catalogue are ignored.
-    Queries and items must be finite, which isn't checked, as it would have to wait for the device. Nothing
-    is differentiable. Raises `ArgumentError` where shapes, dtypes or devices don't fit.
+    Queries and items must be finite, which isn't checked, as it would have to wait for the device; so aren't
+    exclude's offsets on a GPU. Nothing is differentiable. Raises `ArgumentError` where shapes, dtypes or
+    devices don't fit.
     """
     _check(queries, items, k, bias, exclude)
     offsets, excluded = (None, None) if exclude is None else exclude
@@ -72,6 +73,8 @@ def topk_reference(
     keys = torch.full((b, k), _EMPTY, dtype=torch.int64, device=queries.device)
     width = max(_SCORES_AT_ONCE // max(b, 1), 1)
     queries = queries.float()
+    if offsets is not None and excluded is not None and not offsets.is_cuda:
+        _check_offsets(offsets, len(excluded))
     for start in range(0, n, width):
         scores = queries @ items[start : start + width].float().T  # [b, w]
         w = scores.shape[1]
@@ -120,6 +123,14 @@ def _check(queries: Tensor, items: Tensor, k: int, bias: Tensor | None, exclude:
         raise ArgumentError(
             f"queries, items, bias and exclude must be on one device, got {queries.device} and "
             f"{[str(value.device) for value in others]}"
+        )
+
+
+def _check_offsets(offsets: Tensor, n_excluded: int) -> None:
+    if offsets[0] != 0 or offsets[-1] != n_excluded or (offsets.diff() < 0).any():
+        raise ArgumentError(
+            f"exclude's offsets must ascend from 0 to the {n_excluded} items, got {int(offsets[0])} … "
+            f"{int(offsets[-1])}"
         )
 
 
@@ -178,6 +189,7 @@ def _launch(
         # Sorted by row and item, so that offsets still hold and an item is found by halving.
         known = torch.where((excluded >= 0) & (excluded < n), excluded, n)
         excluded = ((_rows_of(offsets, excluded) << 32) | known).sort().values
+        offsets = offsets.clamp(0, len(excluded))  # unchecked on a GPU, but nothing else may be read
         if not len(excluded):
             offsets = excluded = None
     block_q, block_i, block_d, warps = blocks(b, k, queries.dtype)

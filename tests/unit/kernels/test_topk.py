@@ -130,6 +130,8 @@ def test_bad_arguments():
         ({"exclude": (offsets, excluded.int())}, "items must be int64"),
         ({"exclude": (offsets[None], excluded)}, "offsets must be int64"),
         ({"bias": bias.to("meta")}, "one device"),
+        ({"exclude": (offsets + 1, excluded)}, "must ascend from 0"),
+        ({"exclude": (offsets, excluded[1:])}, "must ascend from 0"),
     ):
         given = {"queries": queries, "items": items, "k": 3, "bias": bias} | changed
         with pytest.raises(ArgumentError, match=message):
