@@ -15,6 +15,8 @@ LEAST_DOT = 16
 _WIDEST_ROW = 512  # bytes
 WIDEST_RANK = 64
 """Rank up to which one program holds a task's rank dimension."""
+MOST_REGISTERS = 255
+"""Registers that a thread may have, given where the assembler would rather spill than have fewer threads."""
 
 
 def runs_kernel(x: Tensor) -> bool:
@@ -81,3 +83,11 @@ def options(width: int, dtype: torch.dtype) -> dict[str, Any]:
         "num_stages": 2 if dtype.itemsize >= 4 else 3,
         "enable_fp_fusion": True,
     }
+
+
+def sum_by_item(rows: Tensor, items: Tensor, n: int) -> Tensor:
+    """f[n, m], the sum of the rows f[..., m] of each item i64[...]; in sorted order on a GPU, so that two
+    runs give the same bytes."""
+    total: Tensor
+    total = torch.ops.aten.embedding_dense_backward(rows, items, n, -1, False)  # no padding, no mean
+    return total
