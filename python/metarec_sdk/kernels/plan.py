@@ -148,7 +148,7 @@ def _check(tasks: Tensor, n_tasks: int) -> None:
 def _block_rows(n: int, n_tasks: int) -> int:
     """Tiles about as long as a task has rows, so that few of their rows are empty."""
     per_task = n / max(min(n, n_tasks), 1)
-    return 16 if per_task <= 24 else 32 if per_task <= 96 else 64
+    return 16 if per_task <= 24 else 64
 
 
 def _tiles(offsets: Tensor, n: int, block: int) -> Tensor:
