@@ -93,12 +93,11 @@ def _components(target: Target) -> list[tuple[str, str]]:
 
 def _missing(plugin: str) -> str:
     from metarec_sdk.plugins import PluginManager
-
-    names = sorted({record.name for record in PluginManager(enabled=False).components()})
     from metarec_sdk.plugins.candidates import installed
 
+    components = sorted({record.name for record in PluginManager(enabled=False).components()})
     plugins = sorted({candidate.name for candidate in installed()})
     return (
-        f"there is no file, folder, plugin or built-in component {plugin!r}; plugins are {plugins or 'none'}, "
-        f"components {names}"
+        f"there is no file, folder, plugin or built-in component {plugin!r}; "
+        f"plugins are {plugins or 'none'}, components {components}"
     )

@@ -16,7 +16,9 @@ TEMPLATE = Path(__file__).parent / "plugin_template"
 
 
 def new(
-    folder: Annotated[Path, typer.Argument(help="To write to; new or empty. metarec-acme makes a plugin acme.")],
+    folder: Annotated[
+        Path, typer.Argument(help="To write to; new or empty. metarec-acme makes a plugin acme.")
+    ],
     kind: Annotated[
         str | None, typer.Option(help="Kind of the component, as metarec plugins list calls it.")
     ] = None,
@@ -30,7 +32,8 @@ def new(
 
     if kind is not None and (kind := kind.replace("-", "_")) not in KINDS:
         raise ArgumentError(f"--kind {kind!r} should be one of {', '.join(KINDS)}")
-    plugin = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower().removeprefix("metarec-")).strip("-")
+    words = re.sub(r"[^a-z0-9]+", "-", folder.resolve().name.lower()).strip("-")
+    plugin = words.removeprefix("metarec-")
     for option, name in (("the folder's name", plugin), ("--component", component)):
         if name is not None and NAME.fullmatch(name) is None:
             raise ArgumentError(f"{option} gives {name!r}, not lower-case words joined by hyphens")
@@ -41,7 +44,10 @@ def new(
         show_json({"folder": str(folder), "plugin": plugin, "files": files})
         return
     show(*(f"  {folder / name}" for name in files))
-    show(f"Next:  metarec plugins check {folder}", f"then:  pip install -e '{folder}[dev]'  and  pytest {folder}")
+    show(
+        f"Next:  metarec plugins check {folder}",
+        f"then:  pip install -e '{folder}[dev]'  and  pytest {folder}",
+    )
 
 
 def render(folder: Path, answers: dict[str, Any], *, ask: bool = False) -> None:
@@ -58,8 +64,6 @@ def render(folder: Path, answers: dict[str, Any], *, ask: bool = False) -> None:
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise StorageError(f"{folder} exists already and isn't an empty folder; choose another")
     try:
-        copier.run_copy(
-            str(TEMPLATE), folder, answers, defaults=not (ask and sys.stdin.isatty()), quiet=True
-        )
+        copier.run_copy(str(TEMPLATE), folder, answers, defaults=not (ask and sys.stdin.isatty()), quiet=True)
     except (CopierError, ValueError) as error:
         raise ArgumentError(f"the plugin can't be written: {error}") from error

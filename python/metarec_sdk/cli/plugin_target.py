@@ -41,7 +41,7 @@ def targets(text: str) -> list[Target]:
         folder = path.resolve()
         sys.path.insert(0, str(folder.parent))
         return [Target(_name(folder.name), None, {_name(folder.name): folder.name})]
-    if path.is_dir() and text in (".", "..") or text.endswith("/"):
+    if text in (".", "..") or text.endswith("/"):
         raise ArgumentError(f"{text!r} has neither a pyproject.toml nor an __init__.py, so it is no plugin")
     plugin, slash, _ = text.partition("/")
     return [Target(plugin, text if slash else None, {})]
