@@ -6,7 +6,7 @@ RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml C
 PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format bench wheel
+.PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format docs bench wheel
 .PHONY: bench-topk bench-gpu constraints clean
 
 help:  ## show the targets
@@ -42,6 +42,9 @@ format: setup  ## apply the formatters
 	cargo fmt --all
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: setup  ## write the reference of the plugin hooks from their docstrings
+	$(BIN)/python docs/hook_pages.py
 
 test-rust: setup
 	cargo test --quiet --package metarec-core

@@ -35,59 +35,124 @@ class Register(Protocol):
 
 @hookspec
 def metarec_register_backbones(register: Register) -> None:
-    """Offer backbones (`metarec_sdk.protocols.Backbone`)."""
+    """Offer backbones (`metarec_sdk.protocols.Backbone`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_clusterers(register: Register) -> None:
-    """Offer clusterers (`metarec_sdk.protocols.Clusterer`)."""
+    """Offer clusterers (`metarec_sdk.protocols.Clusterer`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_meta_learners(register: Register) -> None:
-    """Offer meta-learners (`metarec_sdk.protocols.MetaLearner`)."""
+    """Offer meta-learners (`metarec_sdk.protocols.MetaLearner`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_heads(register: Register) -> None:
-    """Offer heads (`metarec_sdk.protocols.Head`)."""
+    """Offer heads (`metarec_sdk.protocols.Head`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_item_item_members(register: Register) -> None:
-    """Offer item-item members (`metarec_sdk.protocols.ItemItemMember`)."""
+    """Offer item-item members (`metarec_sdk.protocols.ItemItemMember`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_feedback_models(register: Register) -> None:
-    """Offer feedback models (`metarec_sdk.protocols.FeedbackModel`)."""
+    """Offer feedback models (`metarec_sdk.protocols.FeedbackModel`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_behaviour_models(register: Register) -> None:
-    """Offer behaviour models (`metarec_sdk.protocols.BehaviourModel`)."""
+    """Offer behaviour models (`metarec_sdk.protocols.BehaviourModel`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_content_encoders(register: Register) -> None:
-    """Offer content encoders (`metarec_sdk.protocols.ContentEncoder`)."""
+    """Offer content encoders (`metarec_sdk.protocols.ContentEncoder`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_rerankers(register: Register) -> None:
-    """Offer rerankers (`metarec_sdk.protocols.Reranker`)."""
+    """Offer rerankers (`metarec_sdk.protocols.Reranker`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_register_rules(register: Register) -> None:
-    """Offer hard rules (`metarec_sdk.protocols.Rule`)."""
+    """Offer hard rules (`metarec_sdk.protocols.Rule`).
+
+    Args:
+        register: call it once for each component, with its name, its class or ``"module:attribute"``, and a
+            summary of one line; see `Register`.
+    """
 
 
 @hookspec
 def metarec_fit_finished(report: Any) -> None:
-    """A fit, update or refit has published a generation; ``report`` is its report."""
+    """A fit, update or refit has published a generation.
+
+    What an implementation raises is counted and breaks nothing.
+
+    Args:
+        report: `FitReport` or `UpdateReport`; ``to_dict()`` gives JSON-able fields.
+    """
 
 
 @hookspec
 def metarec_batch_ranked(request: RankRequest, result: TopK, elapsed_ns: int) -> None:
-    """A batch has been ranked. The arrays of both are read-only; ``elapsed_ns`` is wall-clock time."""
+    """A batch has been ranked, and its lists are about to be returned.
+
+    What an implementation raises is counted and breaks nothing. It runs once a batch, before the caller has
+    the answer, so long work belongs into a queue.
+
+    Args:
+        request: the b histories, the length ``k`` that was asked for, and the id of the generation.
+        result: the lists, ``offsets`` i64[b + 1], ``items`` i64[o], ``scores`` f32[o]; all arrays read-only.
+        elapsed_ns: wall-clock time of the batch in nanoseconds.
+    """
