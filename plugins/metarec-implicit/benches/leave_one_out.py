@@ -11,6 +11,7 @@ from __future__ import annotations
 import time
 
 import numpy as np
+
 from metarec_sdk import PluginManager
 from metarec_sdk.data import datasets, encode
 from metarec_sdk.ranking import ItemIndex

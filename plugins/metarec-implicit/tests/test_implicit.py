@@ -6,10 +6,11 @@ import implicit
 import numpy as np
 import pytest
 from metarec_implicit.models import Als, Bpr, Lmf
+from scipy.sparse import csr_matrix
+
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArtefactError, NotFittedError
 from metarec_sdk.types import Histories, TrainingLog
-from scipy.sparse import csr_matrix
 
 N_ITEMS = 60
 FEW = {"factors": 8, "iterations": 40}

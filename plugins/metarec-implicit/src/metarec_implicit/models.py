@@ -7,11 +7,12 @@ from typing import Any
 
 import implicit
 import numpy as np
-from metarec_sdk.errors import ArtefactError, NotFittedError
-from metarec_sdk.types import Float32, Histories, Progress, State, TrainingLog, no_progress
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
+
+from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.types import Float32, Histories, Progress, State, TrainingLog, no_progress
 
 
 class Bpr:
