@@ -1,4 +1,4 @@
-"""Examination by position on the small Open Bandit logs: by the model, and by counting under the random policy.
+"""Examination by position on the small Open Bandit logs: by the model, and by counting for a random policy.
 
     METAREC_DATA=/folder/of/data/sets python plugins/metarec-feedback/benches/open_bandit.py
 
