@@ -32,4 +32,6 @@ def check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
 def check_multiple(name: str, value: int, unit_name: str, unit: int) -> None:
     """A multiple of another argument."""
     if value % unit:
-        raise ArgumentError(f"{name} must be a multiple of {unit_name}, got {name}={value} and {unit_name}={unit}")
+        raise ArgumentError(
+            f"{name} must be a multiple of {unit_name}, got {name}={value} and {unit_name}={unit}"
+        )

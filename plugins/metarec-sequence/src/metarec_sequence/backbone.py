@@ -84,6 +84,10 @@ class SequenceBackbone(ABC):
 
     def sampler(self, histories: Histories, n_items: int) -> Sampler:
         """What deals the batches: by default, the next event after each prefix of a window."""
+        return self.windows(histories)
+
+    def windows(self, histories: Histories) -> WindowSampler:
+        """Windows of at most ``history_limit`` events and what follows them."""
         return WindowSampler(
             histories,
             history_limit=self.history_limit,

@@ -1,8 +1,9 @@
 """``sequence/bert4rec``: a bidirectional transformer that fills in masked items.
 
-Sun et al., CIKM 2019 (arXiv:1904.06690): post-normalised blocks with GELU, the item table tied with the output,
-items hidden at random in training and a mask after the history when serving. It needs many more epochs than a
-causal network, since only the hidden items teach anything (Petrov & Macdonald, RecSys 2022, arXiv:2207.07483).
+Sun et al., CIKM 2019 (arXiv:1904.06690): post-normalised blocks with GELU, the item table tied with the
+output, items hidden at random in training and a mask after the history when serving. It needs many more epochs
+than a causal network, since only the hidden items teach anything (Petrov & Macdonald, RecSys 2022,
+arXiv:2207.07483).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class Block(nn.Module):
         """x [b, t, d], visible bool[b, 1, 1, t] -> [b, t, d]."""
         b, t, d = x.shape
         query, key, value = (
-            part.view(b, t, self.heads, -1).transpose(1, 2) for part in self.query_key_value(x).chunk(3, dim=-1)
+            part.view(b, t, self.heads, -1).transpose(1, 2)
+            for part in self.query_key_value(x).chunk(3, dim=-1)
         )  # [b, heads, t, d / heads]
         context = F.scaled_dot_product_attention(query, key, value, attn_mask=visible)
         x = self.attention_norm(x + drop(self.attention(context.transpose(1, 2).reshape(b, t, d))))
@@ -82,7 +84,9 @@ class BERT4RecNetwork(SequenceNetwork):
     def encode(self, histories: Histories) -> Tensor:
         """[b, d], at a mask that follows the history."""
         device, lengths = self.items.device, histories.lengths
-        tokens = np.pad(padded(histories, histories.items, PADDING), ((0, 0), (0, 1)), constant_values=PADDING)
+        tokens = np.pad(
+            padded(histories, histories.items, PADDING), ((0, 0), (0, 1)), constant_values=PADDING
+        )
         rows = np.arange(len(tokens))
         tokens[rows, lengths] = len(self.items)
         states = self(torch.from_numpy(tokens).to(device))  # [b, l + 1, d]
@@ -123,5 +127,5 @@ class BERT4Rec(SequenceBackbone):
 
     def sampler(self, histories: Histories, n_items: int) -> MaskSampler:
         """Windows with hidden items."""
-        windows = super().sampler(histories, n_items)
+        windows = self.windows(histories)
         return MaskSampler(windows, n_items, mask_share=self.mask_share, last_share=self.last_share)

@@ -1,8 +1,8 @@
 """``sequence/caser``: convolutions over the last items.
 
-Tang & Wang, WSDM 2018 (arXiv:1809.07426). The last L embeddings of a user are an image [L, d]: horizontal filters
-of each height 1 … L with max-pooling over time see unions of items, vertical filters see weighted sums. Two
-departures: no user embedding, since a user may be new, and the output table is the item table behind a
+Tang & Wang, WSDM 2018 (arXiv:1809.07426). The last L embeddings of a user are an image [L, d]: horizontal
+filters of each height 1 … L with max-pooling over time see unions of items, vertical filters see weighted sums.
+Two departures: no user embedding, since a user may be new, and the output table is the item table behind a
 linear map instead of a second table. The loss is the full softmax.
 """
 
@@ -44,7 +44,7 @@ class CaserNetwork(CausalNetwork):
         embedded = F.embedding(items, self.items) * math.sqrt(self.width)  # [b, l, d]
         image = F.pad(embedded, (0, 0, self.window, 0))  # [b, l + L, d]
         channels = image.transpose(1, 2)  # [b, d, l + L]
-        # A filter gives the same at a row whichever window the row is in: convolve once, pool a sliding window.
+        # A filter gives the same at a row whichever window that row is in: convolve once, pool by window.
         unions = [
             F.max_pool1d(F.relu(filters(channels)), self.window - height, stride=1)
             for height, filters in enumerate(self.horizontal)

@@ -1,7 +1,7 @@
 """``sequence/mlp``: a feed-forward network over a pooled history.
 
-The candidate generator of Covington, Adams & Sargin, RecSys 2016: the mean of the history's embeddings through
-layers of rectified units to a query, full softmax over the items. The last item stands beside the mean, as in
+The candidate generator of Covington, Adams & Sargin, RecSys 2016: the mean of the history's embeddings
+through layers of rectified units to a query, full softmax over the items. The last item stands beside the mean, as in
 the STMP model of Liu et al., KDD 2018; order reaches the network in no other way.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import ClassVar
 
 import torch
@@ -29,7 +30,7 @@ class PooledNetwork(CausalNetwork):
         super().__init__(n_items, width)
         self.start = nn.Parameter(torch.empty(width))
         sizes = [2 * width, *[hidden] * layers]
-        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in zip(sizes, sizes[1:]))
+        self.layers = nn.ModuleList(nn.Linear(*pair) for pair in pairwise(sizes))
         self.output = nn.Linear(hidden, width)
 
     def forward(self, items: Tensor, timestamps: Tensor, drop: Drop = keep_all) -> Tensor:
