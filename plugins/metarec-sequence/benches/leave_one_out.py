@@ -3,10 +3,10 @@
     python leave_one_out.py --data beauty/interactions.parquet --order position --preset short
     python leave_one_out.py --data ml-1m/interactions.parquet --order seq --time timestamp --preset long
 
-The file has the columns user_id and item_id, and one that gives the order of a user's events (``--order``; the
-order of the rows without it). Each user's last item is the test item, ranked among all items that the user
-hasn't taken before, as `metarec_sdk.evaluate` does it with ``protocol="leave-one-out"``. As in the published
-figures the item before the last is not trained on, only part of the history that is ranked from.
+The file has the columns user_id and item_id, and one that gives the order of a user's events (``--order``;
+the order of the rows without it). Each user's last item is the test item, ranked among all items that the
+user hasn't taken before, as `metarec_sdk.evaluate` does it with ``protocol="leave-one-out"``. As in the
+published figures the item before the last is not trained on, only part of the history that is ranked from.
 Early stopping looks at the last training event of up to 512 users.
 
 One row a model and seed is appended to ``--results``; a summary of the file is printed at the end.

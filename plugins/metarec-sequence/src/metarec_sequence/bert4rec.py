@@ -1,8 +1,8 @@
 """``sequence/bert4rec``: a bidirectional transformer that fills in masked items.
 
 Sun et al., CIKM 2019 (arXiv:1904.06690): post-normalised blocks with GELU, the item table tied with the
-output, items hidden at random in training and a mask after the history when serving. It needs many more epochs
-than a causal network, since only the hidden items teach anything (Petrov & Macdonald, RecSys 2022,
+output, items hidden at random in training and a mask after the history when serving. It needs many more
+epochs than a causal network, since only the hidden items teach anything (Petrov & Macdonald, RecSys 2022,
 arXiv:2207.07483).
 """
 

@@ -1,9 +1,9 @@
 """``sequence/caser``: convolutions over the last items.
 
 Tang & Wang, WSDM 2018 (arXiv:1809.07426). The last L embeddings of a user are an image [L, d]: horizontal
-filters of each height 1 … L with max-pooling over time see unions of items, vertical filters see weighted sums.
-Two departures: no user embedding, since a user may be new, and the output table is the item table behind a
-linear map instead of a second table. The loss is the full softmax.
+filters of each height 1 … L with max-pooling over time see unions of items, vertical filters see weighted
+sums. Two departures: no user embedding, since a user may be new, and the output table is the item table
+behind a linear map instead of a second table. The loss is the full softmax.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """``sequence/gru4rec``: gated recurrent units over the history.
 
-Hidasi et al., ICLR 2016 (arXiv:1511.06939), with two later findings: the output shares the item table, which its
-authors' code calls constrained embeddings, and the loss is the softmax over all items (Klenitskiy & Vasilev,
-RecSys 2023, arXiv:2309.07602). Windows of histories replace session-parallel mini-batches.
+Hidasi et al., ICLR 2016 (arXiv:1511.06939), with two later findings: the output shares the item table, which
+its authors' code calls constrained embeddings, and the loss is the softmax over all items (Klenitskiy &
+Vasilev, RecSys 2023, arXiv:2309.07602). Windows of histories replace session-parallel mini-batches.
 """
 
 from __future__ import annotations

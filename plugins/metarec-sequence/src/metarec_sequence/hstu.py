@@ -7,8 +7,8 @@ Zhai et al., ICML 2024 (arXiv:2402.17152). A layer is, with φ = SiLU and elemen
     y = x + f₂(norm(A(x) V) ⊙ U)                                         pointwise transformation
 
 No softmax: a strong interest keeps its strength however many others there are. rab^{p,t} is a learned bias
-for the distance in positions and one for the logarithm of the time between; N is the longest row that is read.
-Queries and items are scaled to unit length and divided by a temperature, as in the paper's experiments.
+for the distance in positions and one for the logarithm of the time between; N is the longest row that is
+read. Queries and items are scaled to unit length and divided by a temperature, as in the paper's experiments.
 
 One departure: the time bias of a query looks from its latest event, where the published code looks from the
 event to be predicted, whose time nobody knows when serving.

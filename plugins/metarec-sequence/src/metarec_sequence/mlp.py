@@ -1,8 +1,8 @@
 """``sequence/mlp``: a feed-forward network over a pooled history.
 
 The candidate generator of Covington, Adams & Sargin, RecSys 2016: the mean of the history's embeddings
-through layers of rectified units to a query, full softmax over the items. The last item stands beside the mean, as in
-the STMP model of Liu et al., KDD 2018; order reaches the network in no other way.
+through layers of rectified units to a query, full softmax over the items. The last item stands beside the
+mean, as in the STMP model of Liu et al., KDD 2018; order reaches the network in no other way.
 """
 
 from __future__ import annotations
