@@ -3,6 +3,7 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from metarec_feedback.delay import DelayedConversion
 from metarec_feedback.dwell import DwellFeedback
 from metarec_feedback.position import PositionClicks

@@ -3,15 +3,15 @@
 import numpy as np
 import polars as pl
 import pytest
-from metarec_feedback.delay import DelayedConversion, _loss
-from metarec_feedback.dwell import DwellFeedback
-from metarec_feedback.position import PositionClicks
-from metarec_feedback.trees import BoostedFeedback, TreeFeedback
 from scipy.optimize import check_grad
 from scipy.stats import norm
 from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.tree import DecisionTreeRegressor
 
+from metarec_feedback.delay import DelayedConversion, _loss
+from metarec_feedback.dwell import DwellFeedback
+from metarec_feedback.position import PositionClicks
+from metarec_feedback.trees import BoostedFeedback, TreeFeedback
 from metarec_sdk.feedback import EventFeatures
 
 DAY = 86_400_000_000

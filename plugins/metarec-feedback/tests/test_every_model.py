@@ -3,11 +3,11 @@
 import numpy as np
 import polars as pl
 import pytest
+
 from metarec_feedback.delay import DelayedConversion
 from metarec_feedback.dwell import DwellFeedback
 from metarec_feedback.position import PositionClicks
 from metarec_feedback.trees import BoostedFeedback, TreeFeedback
-
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArgumentError, ArtefactError, ColumnError, DataError, NotFittedError
 

@@ -5,9 +5,9 @@ from dataclasses import replace
 import implicit
 import numpy as np
 import pytest
-from metarec_implicit.models import Als, Bpr, Lmf
 from scipy.sparse import csr_matrix
 
+from metarec_implicit.models import Als, Bpr, Lmf
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArtefactError, NotFittedError
 from metarec_sdk.types import Histories, TrainingLog
