@@ -31,7 +31,7 @@ def build(watch: Watch, params: Mapping[str, Any]) -> Any:
     keeps its type and gains a note.
     """
     record = watch.record
-    factory = _resolve(record)
+    factory = resolve(record)
     _check_parameters(record, factory, params)
     with noting(record, "construction"):
         component = factory(**params)
@@ -42,14 +42,18 @@ def build(watch: Watch, params: Mapping[str, Any]) -> Any:
 def parameters(record: ComponentRecord) -> list[str]:
     """Names of the keyword arguments that the component takes; empty where they can't be told."""
     try:
-        signature = inspect.signature(_resolve(record))
+        signature = inspect.signature(resolve(record))
     except (TypeError, ValueError):  # an extension type may have none
         return []
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in signature.parameters.items() if parameter.kind in named]
 
 
-def _resolve(record: ComponentRecord) -> Any:
+def resolve(record: ComponentRecord) -> Any:
+    """The class or function behind the record, imported if need be.
+
+    Raises what the import raises, and `PluginError` if the module doesn't have it.
+    """
     if not isinstance(record.target, str):
         return record.target
     module, _, attribute = record.target.partition(":")
@@ -92,7 +96,7 @@ def _check_parameters(record: ComponentRecord, factory: Any, params: Mapping[str
 
 def _check_protocol(record: ComponentRecord, component: Any) -> None:
     protocol = KINDS[record.kind].protocol
-    missing = [name for name in members(protocol) if not _has(component, name)]
+    missing = lacking(protocol, component)
     if missing:
         raise PluginError(
             f"{_described(record)} gave a {type(component).__name__} without {', '.join(missing)}; "
@@ -107,6 +111,11 @@ def _check_protocol(record: ComponentRecord, component: Any) -> None:
         raise PluginError(
             f"{_described(record)}: {', '.join(flat)} must be methods of {type(component).__name__}"
         )
+
+
+def lacking(protocol: type, component: Any) -> list[str]:
+    """Members of the protocol that the component doesn't have."""
+    return [name for name in members(protocol) if not _has(component, name)]
 
 
 def _has(component: Any, name: str) -> bool:

@@ -136,3 +136,8 @@ def _changed(record: ComponentRecord, call: str) -> Exception:
     from metarec_sdk.errors import PluginError
 
     return PluginError(f"{record.name}: {call} changed its arguments; copy an array before changing it")
+
+
+def unguarded(component: Any) -> Any:
+    """The component itself, as the plugin made it."""
+    return component._component if isinstance(vars(type(component)).get("_watch"), Watch) else component
