@@ -13,7 +13,12 @@ EXPECTED = {
     "clusterer": ["kmeans", "column", "none"],
     "meta_learner": ["closed-form", "reptile", "maml", "fomaml", "anil", "none"],
     "head": ["natpar", "ridge"],
+    "item_item": ["item-knn"],
     "feedback": ["linear"],
+    "behaviour": ["counts"],
+    "content": ["table"],
+    "reranker": ["mmr"],
+    "rule": ["quota"],
 }
 
 

@@ -55,8 +55,8 @@ def test_a_failing_observer_is_recorded_and_the_others_are_called(plugin, caplog
 
     assert heard == [1, 2]
     bad = next(record for record in manager.records if record.name == "bad")
-    assert bad.observer_failures == 2
-    assert bad.last_observer_failure == "metarec_batch_ranked: RuntimeError: observer broke"
+    assert bad.failures == 2
+    assert bad.last_failure == "metarec_batch_ranked: RuntimeError: observer broke"
     assert len(caplog.records) == 1
 
 
@@ -87,5 +87,5 @@ def test_an_observer_cannot_change_a_result(plugin):
     manager.batch_ranked(REQUEST, ranked, 1)
     assert ranked.items.tolist() == [4, 5]
     assert REQUEST.histories.items.tolist() == [1, 2]
-    assert [record.observer_failures for record in manager.records] == [0, 1, 1]
+    assert [record.failures for record in manager.records] == [0, 1, 1]
     ranked.items[:] = 3  # the host's own array stays writeable

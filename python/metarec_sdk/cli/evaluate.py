@@ -11,6 +11,7 @@ import typer
 from metarec_sdk.cli import log_arguments as of_log
 from metarec_sdk.cli.ids import split_list
 from metarec_sdk.cli.output import Json, plain, show, show_json
+from metarec_sdk.cli.plugin_option import Plugins
 from metarec_sdk.cli.recommend import Model
 from metarec_sdk.errors import ArgumentError
 
@@ -36,6 +37,7 @@ def evaluate(
     drop_invalid: of_log.DropInvalid = False,
     items_table: of_log.ItemsTable = None,
     users_table: of_log.UsersTable = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Compare the model's recipe with tuned baselines on a log: full ranking, paired intervals.
@@ -50,7 +52,7 @@ def evaluate(
     import metarec_sdk as mr
     from metarec_sdk.recommender.progress import steps
 
-    recommender = mr.load(model)
+    recommender = mr.load(model, plugins=plugin or ())
     given = of_log.read_given(
         log,
         items_table,

@@ -12,6 +12,7 @@ import typer
 from metarec_sdk.cli import log_arguments as of_log
 from metarec_sdk.cli import parameters
 from metarec_sdk.cli.output import Json, show, show_json
+from metarec_sdk.cli.plugin_option import Plugins
 from metarec_sdk.errors import StorageError
 
 
@@ -40,7 +41,13 @@ def fit(
         str, typer.Option(help="closed-form, reptile, maml, fomaml, anil, none or plugin/name.")
     ] = "closed-form",
     head: Annotated[str, typer.Option(help="natpar, ridge or plugin/name.")] = "natpar",
+    item_item: Annotated[str, typer.Option(help="item-knn or plugin/name.")] = "item-knn",
     feedback: Annotated[str, typer.Option(help="linear or plugin/name.")] = "linear",
+    behaviour: Annotated[str, typer.Option(help="counts or plugin/name.")] = "counts",
+    content: Annotated[str, typer.Option(help="table or plugin/name.")] = "table",
+    reranker: Annotated[str | None, typer.Option(help="mmr or plugin/name.")] = None,
+    rule: Annotated[str | None, typer.Option(help="quota or plugin/name.")] = None,
+    plugin: Plugins = None,
     param: Annotated[
         list[str] | None, typer.Option(help="KIND.NAME=VALUE, such as backbone.factors=32; repeatable.")
     ] = None,
@@ -58,7 +65,13 @@ def fit(
         clusterer=clusterer or ("kmeans" if column is None else "column"),
         meta_learner=meta_learner,
         head=head,
+        item_item=item_item,
         feedback=feedback,
+        behaviour=behaviour,
+        content=content,
+        reranker=reranker,
+        rule=rule,
+        plugins=plugin or (),
         params=params,
         seed=seed,
     )

@@ -10,6 +10,7 @@ import typer
 from metarec_sdk.cli.ids import converted
 from metarec_sdk.cli.log_arguments import DropInvalid, TimeUnit, read_log
 from metarec_sdk.cli.output import Json, show, show_json
+from metarec_sdk.cli.plugin_option import Plugins
 from metarec_sdk.cli.recommend import Model
 from metarec_sdk.errors import ArgumentError
 
@@ -45,6 +46,7 @@ def observe(
     ] = None,
     time_unit: TimeUnit = "s",
     drop_invalid: DropInvalid = False,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Log what users did, durably; their next recommendations know of it."""
@@ -56,7 +58,7 @@ def observe(
         )
     import metarec_sdk as mr
 
-    recommender = mr.load(model)
+    recommender = mr.load(model, plugins=plugin or ())
     if file is None:
         sequence = [
             recommender.observe(

@@ -9,6 +9,7 @@ import typer
 
 from metarec_sdk.cli.ids import converted, read_ids, split_list
 from metarec_sdk.cli.output import Json, check_format, frame_table, show, show_json, write_frame
+from metarec_sdk.cli.plugin_option import Plugins
 from metarec_sdk.errors import ArgumentError
 
 if TYPE_CHECKING:
@@ -41,6 +42,7 @@ def recommend(
     out: Annotated[
         Path | None, typer.Option(help="Write to this .parquet, .csv, .jsonl or .json file instead.")
     ] = None,
+    plugin: Plugins = None,
     json: Json = False,
 ) -> None:
     """Recommend items to known users, or to somebody new from a few items."""
@@ -52,7 +54,7 @@ def recommend(
         check_format(out)
     import metarec_sdk as mr
 
-    recommender = mr.load(model)
+    recommender = mr.load(model, plugins=plugin or ())
     items = recommender.items.ids
     frame = recommender.recommend(
         _users(recommender, user, users_file, users_column) if history is None else None,

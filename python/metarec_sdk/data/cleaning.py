@@ -11,7 +11,8 @@ from metarec_sdk.data.core_events import core
 from metarec_sdk.data.interactions import Interactions
 from metarec_sdk.data.moment import Moment, microseconds
 from metarec_sdk.data.repeated_rows import repeated_rows
-from metarec_sdk.errors import ArgumentError, ColumnError, DataError
+from metarec_sdk.errors import ArgumentError, ColumnError, DataError, PluginError
+from metarec_sdk.protocols import BehaviourModel
 
 
 def clean(
@@ -25,6 +26,8 @@ def clean(
     max_events_per_hour: int | None = None,
     min_user_events: int | None = None,
     min_item_events: int | None = None,
+    behaviour: BehaviourModel | None = None,
+    min_log_likelihood: float | None = None,
 ) -> tuple[Interactions, CleaningReport]:
     """Rules that are asked for, in the order of the arguments; none is on by itself.
 
@@ -41,6 +44,9 @@ def clean(
         max_events_per_hour: the same for any 3,600 seconds.
         min_user_events: users with fewer events go, and
         min_item_events: items with fewer events go, in turns until all that are left have enough (k-core).
+        behaviour: a fitted behaviour model, and
+        min_log_likelihood: the least mean log-likelihood of an event, in nats; users whose events are less
+            likely than that under the model go with all their events.
 
     Returns:
         The log that is left, and the report with the count and examples of each rule that was asked for.
@@ -56,6 +62,8 @@ def clean(
         min_user_events=min_user_events,
         min_item_events=min_item_events,
     )
+    if (behaviour is None) != (min_log_likelihood is None):
+        raise ArgumentError("cleaning by likelihood needs both behaviour= and min_log_likelihood=")
     frame, rules = log.frame, list[RuleCount]()
     for column in missing:
         frame = _take_missing(frame, column, rules)
@@ -75,6 +83,8 @@ def clean(
             frame = _take_bots(frame, limit, seconds, name, rules)
     if min_user_events is not None or min_item_events is not None:
         frame = _take_rare(frame, min_user_events or 1, min_item_events or 1, rules)
+    if behaviour is not None and min_log_likelihood is not None and frame.height:
+        frame = _take_unlikely(frame, log.has_time, behaviour, min_log_likelihood, rules)
     report = CleaningReport(len(log), frame.height, tuple(rules))
     if frame.height == 0:
         raise DataError(f"cleaning leaves nothing of the log; loosen the rules:\n{report}")
@@ -146,6 +156,21 @@ def _take_rare(frame: pl.DataFrame, min_user: int, min_item: int, rules: list[Ru
     kept = pl.Series(core(frame["user_id"], frame["item_id"], min_user, min_item))
     reason = f"users with fewer than {min_user} or items with fewer than {min_item} events, in turns"
     return _without(frame, ~kept, "k_core", reason, ("user_id", "item_id"), rules)
+
+
+def _take_unlikely(
+    frame: pl.DataFrame, has_time: bool, behaviour: BehaviourModel, bound: float, rules: list[RuleCount]
+) -> pl.DataFrame:
+    sizes = frame.group_by("user_id").agg(n=pl.len()).sort("user_id")
+    total = behaviour.log_likelihood(frame if has_time else frame.drop("timestamp"))
+    if total.shape != (sizes.height,):
+        raise PluginError(
+            f"{type(behaviour).__name__}.log_likelihood gave shape {total.shape} for {sizes.height} users"
+        )
+    unlikely = sizes.filter(pl.Series(total / sizes["n"].to_numpy() < bound))["user_id"]
+    is_unlikely = pl.col("user_id").is_in(unlikely.to_list())
+    reason = f"{len(unlikely)} user(s) with less than {bound} nats an event"
+    return _without(frame, is_unlikely, "min_log_likelihood", reason, ("user_id",), rules)
 
 
 def _without(

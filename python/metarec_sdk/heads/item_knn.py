@@ -12,19 +12,8 @@ from metarec_sdk import _core
 from metarec_sdk.errors import ArtefactError, NotFittedError
 from metarec_sdk.heads.native_errors import native_errors
 from metarec_sdk.heads.parameters import number, restored, whole
-from metarec_sdk.types import (
-    Float32,
-    Histories,
-    Int32,
-    Int64,
-    Progress,
-    State,
-    TrainingLog,
-    no_progress,
-)
-
-Boosts = tuple[Int64, Int32, Float32]
-"""(offsets i64[b + 1], items i32[o] ascending in a row, values f32[o] > 0)."""
+from metarec_sdk.protocols import Boosts
+from metarec_sdk.types import Histories, Progress, State, TrainingLog, no_progress
 
 
 class ItemKNN:
@@ -68,11 +57,12 @@ class ItemKNN:
             raise NotFittedError("ItemKNN isn't fitted; call fit(log, rng) or restore(state) first")
         return self._table
 
-    def boosts(self, histories: Histories, *, root: bool = False) -> Boosts:
-        """For each history ``Σ_j ω_j K_ji`` over its events j, merged by item.
+    def boosts(self, histories: Histories, *, root: bool = True) -> Boosts:
+        """For each history K_ji summed over its events j with their weights, merged by item, ascending.
 
-        ``root=True`` gives ``(K/ΣK)^½`` over each row instead: scores of short and long histories then have
-        the same scale. Raises `ArgumentError` for items outside the catalogue.
+        Each row is given as ``(K/ΣK)^½``, so that scores of short and long histories have the same scale;
+        ``root=False`` gives the sums ``Σ_j ω_j K_ji`` themselves. Raises `ArgumentError` for items outside
+        the catalogue.
         """
         self.table()
         assert self._neighbours is not None

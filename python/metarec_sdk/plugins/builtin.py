@@ -51,3 +51,28 @@ def metarec_register_feedback_models(register: Register) -> None:
     register(
         "linear", "metarec_sdk.feedback.linear:LinearFeedback", summary="A weight per event type, decayed"
     )
+
+
+@hookimpl
+def metarec_register_item_item_members(register: Register) -> None:
+    register("item-knn", "metarec_sdk.heads.item_knn:ItemKNN", summary="Shrunk cosine between items")
+
+
+@hookimpl
+def metarec_register_behaviour_models(register: Register) -> None:
+    register("counts", "metarec_sdk.data.counts:Counts", summary="Counts and rates of what people do")
+
+
+@hookimpl
+def metarec_register_content_encoders(register: Register) -> None:
+    register("table", "metarec_sdk.data.table_content:TableContent", summary="Categories and numbers")
+
+
+@hookimpl
+def metarec_register_rerankers(register: Register) -> None:
+    register("mmr", "metarec_sdk.ranking.mmr:MMR", summary="Diverse lists by maximal marginal relevance")
+
+
+@hookimpl
+def metarec_register_rules(register: Register) -> None:
+    register("quota", "metarec_sdk.ranking.quota:Quota", summary="At most so many items of one value")

@@ -14,8 +14,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import ModuleType
 from typing import Any
+from zlib import crc32
 
 from metarec_sdk.errors import ArgumentError
+from metarec_sdk.plugins.fingerprint import fingerprint
 
 GROUP = "metarec_sdk.v1"
 """Entry-point group; it names the major version, so that it is known before any import."""
@@ -33,11 +35,17 @@ class Candidate:
     """Imports the plugin and returns its module or object."""
     group: str | None = None
     """Entry-point group, or None for a plugin given by the caller."""
+    location: str | Path | None = None
+    """Module or file of its code; None for an object."""
 
     @property
     def given(self) -> bool:
         """Whether the caller handed it over, so that the lists for installed plugins don't apply."""
         return self.group is None
+
+    def sha256(self) -> str | None:
+        """Hash of its code, see `metarec_sdk.plugins.fingerprint`; None for an object."""
+        return None if self.location is None else fingerprint(self.location)
 
     @property
     def provider(self) -> str:
@@ -60,6 +68,7 @@ def installed(found: Iterable[EntryPoint] | None = None) -> list[Candidate]:
             point.dist.version if point.dist else None,
             point.load,
             point.group,
+            point.module,
         )
         for point in found
         if point.group.startswith(GROUP_PREFIX)
@@ -88,10 +97,14 @@ def _given_one(name: str | None, plugin: Any) -> Candidate:
         )
     if isinstance(plugin, Path) or (isinstance(plugin, str) and plugin.endswith(".py")):
         path = Path(plugin)
-        return Candidate(name or _plain(path.stem), None, None, lambda: _import_file(path))
+        return Candidate(name or _plain(path.stem), None, None, lambda: _import_file(path), location=path)
     if isinstance(plugin, str):
         return Candidate(
-            name or _plain(plugin.rpartition(".")[2]), None, None, lambda: importlib.import_module(plugin)
+            name or _plain(plugin.rpartition(".")[2]),
+            None,
+            None,
+            lambda: importlib.import_module(plugin),
+            location=plugin,
         )
     version = getattr(plugin, "__version__", None)
     label = plugin.__name__.rpartition(".")[2] if isinstance(plugin, ModuleType) else type(plugin).__name__
@@ -105,7 +118,8 @@ def _plain(label: str) -> str:
 def _import_file(path: Path) -> ModuleType:
     if not path.is_file():
         raise ArgumentError(f"plugins= names {str(path)!r}, which is not a file")
-    name = f"metarec_plugin_{path.stem}"
+    # Two files of one name are two modules, also where two recommenders of one process load one each.
+    name = f"metarec_plugin_{path.stem}_{crc32(str(path.resolve()).encode()):08x}"
     spec = importlib.util.spec_from_file_location(name, path)
     if spec is None or spec.loader is None:
         raise ArgumentError(f"plugins= names {str(path)!r}, which is not a Python file")

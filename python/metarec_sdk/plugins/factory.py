@@ -9,7 +9,7 @@ from difflib import get_close_matches
 from typing import Any
 
 from metarec_sdk.errors import ArgumentError, MissingDependencyError, PluginError
-from metarec_sdk.plugins.guard import guarded, noting
+from metarec_sdk.plugins.guard import Watch, guarded, noting
 from metarec_sdk.plugins.kinds import KINDS, members
 from metarec_sdk.plugins.records import ComponentRecord
 
@@ -23,32 +23,37 @@ EXTRAS = {
 """Optional packages, each with the extra of metarec-sdk that brings it."""
 
 
-def build(record: ComponentRecord, params: Mapping[str, Any]) -> Any:
+def build(watch: Watch, params: Mapping[str, Any]) -> Any:
     """An instance of the component.
 
     Raises `ArgumentError` for a parameter that it doesn't take, `PluginError` if the target can't be found
     or the instance breaks the protocol, `MissingDependencyError` if it needs an extra. What a plugin raises
     keeps its type and gains a note.
     """
-    factory = _resolve(record)
+    record = watch.record
+    factory = resolve(record)
     _check_parameters(record, factory, params)
     with noting(record, "construction"):
         component = factory(**params)
     _check_protocol(record, component)
-    return component if record.builtin else guarded(component, record)
+    return component if record.builtin else guarded(component, watch)
 
 
 def parameters(record: ComponentRecord) -> list[str]:
     """Names of the keyword arguments that the component takes; empty where they can't be told."""
     try:
-        signature = inspect.signature(_resolve(record))
+        signature = inspect.signature(resolve(record))
     except (TypeError, ValueError):  # an extension type may have none
         return []
     named = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     return [name for name, parameter in signature.parameters.items() if parameter.kind in named]
 
 
-def _resolve(record: ComponentRecord) -> Any:
+def resolve(record: ComponentRecord) -> Any:
+    """The class or function behind the record, imported if need be.
+
+    Raises what the import raises, and `PluginError` if the module doesn't have it.
+    """
     if not isinstance(record.target, str):
         return record.target
     module, _, attribute = record.target.partition(":")
@@ -91,11 +96,11 @@ def _check_parameters(record: ComponentRecord, factory: Any, params: Mapping[str
 
 def _check_protocol(record: ComponentRecord, component: Any) -> None:
     protocol = KINDS[record.kind].protocol
-    missing = [name for name in members(protocol) if not _has(component, name)]
+    missing = lacking(protocol, component)
     if missing:
         raise PluginError(
             f"{_described(record)} gave a {type(component).__name__} without {', '.join(missing)}; "
-            f"it has to follow metarec_sdk.types.{protocol.__name__}"
+            f"it has to follow metarec_sdk.protocols.{protocol.__name__}"
         )
     flat = [
         name
@@ -106,6 +111,11 @@ def _check_protocol(record: ComponentRecord, component: Any) -> None:
         raise PluginError(
             f"{_described(record)}: {', '.join(flat)} must be methods of {type(component).__name__}"
         )
+
+
+def lacking(protocol: type, component: Any) -> list[str]:
+    """Members of the protocol that the component doesn't have."""
+    return [name for name in members(protocol) if not _has(component, name)]
 
 
 def _has(component: Any, name: str) -> bool:

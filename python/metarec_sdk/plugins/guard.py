@@ -1,6 +1,7 @@
-"""Names the plugin in every exception that one of its components raises.
+"""Stands between the host and a plugin's component.
 
-The exception keeps its type; the note is what a user needs in order to write to the right address.
+What the component raises keeps its type and gains a note, which is what a user needs in order to write to the
+right address. What it is given is read-only, and what it returns is checked.
 """
 
 from __future__ import annotations
@@ -9,9 +10,23 @@ import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
+from metarec_sdk.plugins.boundary import RESULTS, Result
+from metarec_sdk.plugins.fallback import Failures
+from metarec_sdk.plugins.read_only import content, read_only
 from metarec_sdk.plugins.records import ComponentRecord
+
+
+@dataclass(frozen=True, slots=True)
+class Watch:
+    """What the host knows of a plugin's component."""
+
+    record: ComponentRecord
+    strict: bool
+    """Check everything, and let failures come through while serving."""
+    failures: Failures
 
 
 @contextmanager
@@ -20,29 +35,37 @@ def noting(record: ComponentRecord, call: str) -> Iterator[None]:
     try:
         yield
     except Exception as error:
-        if record.builtin:
-            raise
+        note(error, record, call)
+        raise
+
+
+def note(error: BaseException, record: ComponentRecord, call: str) -> None:
+    """Tell in a note of the error whose component raised it."""
+    if not record.builtin:
         version = f" {record.version}" if record.version else ""
         source = f" (distribution {record.distribution})" if record.distribution else ""
         error.add_note(
             f"raised by plugin {record.plugin}{version}{source}: {record.kind} {record.name!r}, {call}"
         )
-        raise
 
 
-def guarded(component: Any, record: ComponentRecord) -> Any:
-    """A stand-in for the component that passes everything on and adds a note to what its methods raise.
+def guarded(component: Any, watch: Watch) -> Any:
+    """A stand-in for the component that passes everything on and checks the methods of its kind.
 
     It is of a class of its own, because a component's class may have slots, be frozen or be an extension
     type. ``isinstance`` sees the component's class.
     """
-    members: dict[str, Any] = {
-        name: _forwarded_method(name, record)
-        if _is_method(component, name)
-        else property(functools.partial(_read, name=name))
-        for name in dir(component)
-        if not name.startswith("_")
-    }
+    record = watch.record
+    members: dict[str, Any] = {"_watch": watch}
+    for name in dir(component):
+        if name.startswith("_"):
+            continue
+        if not _is_method(component, name):
+            members[name] = property(functools.partial(_read, name=name))
+        elif (check := RESULTS.get((record.kind, name))) is not None:
+            members[name] = _checked_method(name, watch, check)
+        else:
+            members[name] = _forwarded_method(name, record)
     proxy = type(f"Guarded{type(component).__name__}", (_Guarded,), members)
     return proxy(component)
 
@@ -67,7 +90,7 @@ class _Guarded:
 
 def _is_method(component: Any, name: str) -> bool:
     found = inspect.getattr_static(component, name)  # a property must not run yet: it may need a fit first
-    return callable(found) or isinstance(found, classmethod)
+    return callable(found) or isinstance(found, classmethod | staticmethod)
 
 
 def _read(proxy: Any, *, name: str) -> Any:
@@ -76,8 +99,45 @@ def _read(proxy: Any, *, name: str) -> Any:
 
 def _forwarded_method(name: str, record: ComponentRecord) -> Callable[..., Any]:
     def forwarded(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with noting(record, f"{name}()"):
+        try:
             return getattr(self._component, name)(*args, **kwargs)
+        except Exception as error:
+            note(error, record, f"{name}()")
+            raise
 
     forwarded.__name__ = name
     return forwarded
+
+
+def _checked_method(name: str, watch: Watch, check: Result) -> Callable[..., Any]:
+    """The method with read-only arguments and a checked result; in strict mode the arguments are compared."""
+    record, strict = watch.record, watch.strict
+    call = f"{name}()"
+
+    def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
+        try:
+            before = content((args, kwargs)) if strict else None
+            given = tuple(read_only(value) for value in args)
+            named = {key: read_only(value) for key, value in kwargs.items()}
+            result = getattr(self._component, name)(*given, **named)
+            check(self._component, given or tuple(named.values()), result, strict)
+            if before is not None and content((args, kwargs)) != before:
+                raise _changed(record, call)
+            return result
+        except Exception as error:
+            note(error, record, call)
+            raise
+
+    checked.__name__ = name
+    return checked
+
+
+def _changed(record: ComponentRecord, call: str) -> Exception:
+    from metarec_sdk.errors import PluginError
+
+    return PluginError(f"{record.name}: {call} changed its arguments; copy an array before changing it")
+
+
+def unguarded(component: Any) -> Any:
+    """The component itself, as the plugin made it."""
+    return component._component if isinstance(vars(type(component)).get("_watch"), Watch) else component

@@ -10,13 +10,13 @@ from typing import Any, Protocol
 
 from metarec_sdk.plugins.markers import hookspec
 from metarec_sdk.plugins.request import RankRequest
-from metarec_sdk.types import Component, TopK
+from metarec_sdk.types import TopK
 
 
 class Factory(Protocol):
     """Builds a component from JSON-able keyword arguments that all have defaults."""
 
-    def __call__(self, **params: Any) -> Component: ...
+    def __call__(self, **params: Any) -> Any: ...
 
 
 class Register(Protocol):
@@ -35,27 +35,52 @@ class Register(Protocol):
 
 @hookspec
 def metarec_register_backbones(register: Register) -> None:
-    """Offer backbones (`metarec_sdk.types.Backbone`)."""
+    """Offer backbones (`metarec_sdk.protocols.Backbone`)."""
 
 
 @hookspec
 def metarec_register_clusterers(register: Register) -> None:
-    """Offer clusterers (`metarec_sdk.types.Clusterer`)."""
+    """Offer clusterers (`metarec_sdk.protocols.Clusterer`)."""
 
 
 @hookspec
 def metarec_register_meta_learners(register: Register) -> None:
-    """Offer meta-learners (`metarec_sdk.types.MetaLearner`)."""
+    """Offer meta-learners (`metarec_sdk.protocols.MetaLearner`)."""
 
 
 @hookspec
 def metarec_register_heads(register: Register) -> None:
-    """Offer heads (`metarec_sdk.types.Head`)."""
+    """Offer heads (`metarec_sdk.protocols.Head`)."""
+
+
+@hookspec
+def metarec_register_item_item_members(register: Register) -> None:
+    """Offer item-item members (`metarec_sdk.protocols.ItemItemMember`)."""
 
 
 @hookspec
 def metarec_register_feedback_models(register: Register) -> None:
-    """Offer feedback models (`metarec_sdk.types.FeedbackModel`)."""
+    """Offer feedback models (`metarec_sdk.protocols.FeedbackModel`)."""
+
+
+@hookspec
+def metarec_register_behaviour_models(register: Register) -> None:
+    """Offer behaviour models (`metarec_sdk.protocols.BehaviourModel`)."""
+
+
+@hookspec
+def metarec_register_content_encoders(register: Register) -> None:
+    """Offer content encoders (`metarec_sdk.protocols.ContentEncoder`)."""
+
+
+@hookspec
+def metarec_register_rerankers(register: Register) -> None:
+    """Offer rerankers (`metarec_sdk.protocols.Reranker`)."""
+
+
+@hookspec
+def metarec_register_rules(register: Register) -> None:
+    """Offer hard rules (`metarec_sdk.protocols.Rule`)."""
 
 
 @hookspec

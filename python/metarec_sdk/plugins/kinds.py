@@ -8,7 +8,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from metarec_sdk.errors import ArgumentError
-from metarec_sdk.types import Backbone, Clusterer, FeedbackModel, Head, MetaLearner
+from metarec_sdk.protocols import (
+    Backbone,
+    BehaviourModel,
+    Clusterer,
+    ContentEncoder,
+    FeedbackModel,
+    Head,
+    ItemItemMember,
+    MetaLearner,
+    Reranker,
+    Rule,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +43,12 @@ KINDS: dict[str, Kind] = {
         Kind("clusterer", "clusterer", "metarec_register_clusterers", Clusterer),
         Kind("meta_learner", "meta-learner", "metarec_register_meta_learners", MetaLearner),
         Kind("head", "head", "metarec_register_heads", Head),
+        Kind("item_item", "item-item member", "metarec_register_item_item_members", ItemItemMember),
         Kind("feedback", "feedback model", "metarec_register_feedback_models", FeedbackModel),
+        Kind("behaviour", "behaviour model", "metarec_register_behaviour_models", BehaviourModel),
+        Kind("content", "content encoder", "metarec_register_content_encoders", ContentEncoder),
+        Kind("reranker", "reranker", "metarec_register_rerankers", Reranker),
+        Kind("rule", "rule", "metarec_register_rules", Rule),
     )
 }
 

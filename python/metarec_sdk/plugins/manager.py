@@ -10,10 +10,12 @@ from dataclasses import replace
 from importlib.metadata import EntryPoint, PackageNotFoundError, version
 from typing import Any
 
-from metarec_sdk.errors import PluginError
+from metarec_sdk.errors import PluginError, UnknownIdError
 from metarec_sdk.plugins import builtin, candidates
 from metarec_sdk.plugins.candidates import GROUP, Candidate
 from metarec_sdk.plugins.factory import build, parameters
+from metarec_sdk.plugins.fallback import Failures
+from metarec_sdk.plugins.guard import Watch
 from metarec_sdk.plugins.kinds import KINDS, kind_named
 from metarec_sdk.plugins.loader import DuplicateError, IncompatibleError, Loaded, load
 from metarec_sdk.plugins.observers import Observers
@@ -46,8 +48,9 @@ class PluginManager:
         """Load everything that is allowed.
 
         ``plugins``: modules, objects, module names or paths of ``.py`` files, always loaded; a mapping gives
-        them names. ``enabled``: names of installed plugins that may be imported, True for all, False for
-        none, None for what ``METAREC_PLUGINS`` says (all, if unset). ``disabled``: names that may not.
+        them names. ``enabled``: installed plugins that may be imported, as ``name``, ``name==version`` or
+        ``name@sha256:hash``; True for all, False for none, None for what ``METAREC_PLUGINS`` says (all, if
+        unset). ``disabled``: plugins that may not, in the same form.
         ``strict``: raise for a broken plugin instead of recording it; None for what ``METAREC_STRICT`` says.
         ``entry_points``: to look at instead of those of the environment.
 
@@ -56,11 +59,13 @@ class PluginManager:
         self._strict = strict_from_environment() if strict is None else strict
         self._records: list[PluginRecord] = []
         self._components: dict[tuple[str, str], ComponentRecord] = {}
-        self._observers = Observers(self._strict)
+        self._failures = Failures()
+        self._observers = Observers(self._strict, self._failures)
         policy = Policy.of(enabled, disabled)
         self._load(Candidate(BUILTIN, "metarec-sdk", _own_version(), lambda: builtin))
         by_name: dict[str, list[Candidate]] = defaultdict(list)
-        for candidate in (*candidates.given(plugins), *candidates.installed(entry_points)):
+        self._candidates = [*candidates.given(plugins), *candidates.installed(entry_points)]
+        for candidate in self._candidates:
             by_name[candidate.name].append(candidate)
         for same_name in by_name.values():
             self._load_one_of(same_name, policy)
@@ -71,8 +76,8 @@ class PluginManager:
         return [
             replace(
                 record,
-                observer_failures=self._observers.failures[record.name],
-                last_observer_failure=self._observers.last_failure.get(record.name),
+                failures=self._failures.count[record.name],
+                last_failure=self._failures.last.get(record.name),
             )
             if record.status is Status.LOADED
             else record
@@ -108,7 +113,8 @@ class PluginManager:
         raises keeps its type and gains a note with plugin, version, component and call, here and in later
         calls.
         """
-        return build(self.find(kind, name, distribution=distribution), params or {})
+        record = self.find(kind, name, distribution=distribution)
+        return build(Watch(record, self._strict, self._failures), params or {})
 
     def parameters(self, kind: str, name: str) -> list[str]:
         """Names of the keyword arguments that the component takes.
@@ -116,6 +122,18 @@ class PluginManager:
         Raises what `find` raises, and what the import of the component raises.
         """
         return parameters(self.find(kind, name))
+
+    def sha256(self, plugin: str) -> str | None:
+        """Hash of the code of a plugin, as the lists take it; None for one that has no file.
+
+        Raises `UnknownIdError` for a plugin that isn't there.
+        """
+        for candidate in self._candidates:
+            if candidate.name == plugin:
+                return candidate.sha256()
+        raise UnknownIdError(
+            f"there is no plugin {plugin!r}; there are {sorted(r.name for r in self._records)}"
+        )
 
     @property
     def observes_batches(self) -> bool:
@@ -136,9 +154,8 @@ class PluginManager:
         """Load the only candidate of a name; what the caller gave goes before what is installed."""
         usable = []
         for candidate in same_name:
-            refusal = policy.refusal(candidate.name) if not candidate.given else None
-            if refusal is None and candidate.given and candidate.name in policy.denied:
-                refusal = "disabled by name (disabled=)"
+            applies = policy.denial if candidate.given else policy.refusal
+            refusal = applies(candidate.name, candidate.version, candidate.sha256)
             if refusal is not None:
                 self._record(candidate, Status.DISABLED, refusal)
             elif not candidate.given and candidate.group != GROUP:
@@ -168,7 +185,9 @@ class PluginManager:
         started = time.perf_counter()
         try:
             loaded = load(candidate)
-        except (Exception, SystemExit) as error:  # a plugin's sys.exit() must not end the host
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:  # a plugin's sys.exit() must not end the host
             if candidate.name == BUILTIN:
                 raise
             self._fail(candidate, error, time.perf_counter() - started)

@@ -2,31 +2,24 @@
 
 from __future__ import annotations
 
-import logging
-from collections import Counter
-from dataclasses import fields, is_dataclass, replace
 from typing import Any
 
-import numpy as np
 from pluggy import HookImpl
 
+from metarec_sdk.plugins.fallback import Failures
 from metarec_sdk.plugins.loader import OBSERVATION_HOOKS, call
-
-log = logging.getLogger("metarec_sdk.plugins")
+from metarec_sdk.plugins.read_only import read_only
 
 
 class Observers:
     """The implementations of the observation hooks, in the order of loading."""
 
-    def __init__(self, strict: bool) -> None:
+    def __init__(self, strict: bool, failures: Failures) -> None:
         self._strict = strict
+        self._failures = failures
         self._implementations: dict[str, list[tuple[str, HookImpl]]] = {
             hook: [] for hook in OBSERVATION_HOOKS
         }
-        self.failures: Counter[str] = Counter()
-        """Plugin -> how often one of its observers raised."""
-        self.last_failure: dict[str, str] = {}
-        """Plugin -> hook and error of the last time."""
 
     def add(self, plugin: str, observers: dict[str, HookImpl]) -> None:
         """Add a plugin's implementations by hook."""
@@ -49,21 +42,4 @@ class Observers:
                 if self._strict:
                     error.add_note(f"raised by plugin {plugin}: {hook} (METAREC_STRICT)")
                     raise
-                self.failures[plugin] += 1
-                self.last_failure[plugin] = f"{hook}: {type(error).__name__}: {error}"
-                if self.failures[plugin] == 1:  # once: a batch hook would fill the log
-                    log.warning("observer %s of plugin %r raised", hook, plugin, exc_info=error)
-
-
-def read_only(value: Any) -> Any:
-    """The value with read-only views of the arrays in it, however deep in dataclasses; nothing is copied."""
-    if isinstance(value, np.ndarray):
-        view = value.view()
-        view.flags.writeable = False
-        return view
-    if is_dataclass(value) and not isinstance(value, type):
-        own = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
-        changed = {name: read_only(part) for name, part in own.items()}
-        if any(changed[name] is not own[name] for name in own):
-            return replace(value, **changed)
-    return value
+                self._failures.add(plugin, hook, error)

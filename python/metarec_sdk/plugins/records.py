@@ -45,9 +45,10 @@ class PluginRecord:
     """Observation hooks that it implements."""
     import_seconds: float = 0.0
     """Wall-clock time of its import and registration."""
-    observer_failures: int = 0
-    """How often one of its observers raised."""
-    last_observer_failure: str | None = None
+    failures: int = 0
+    """How often it failed while the host went on: an observer, or a component while serving."""
+    last_failure: str | None = None
+    """What was called and what it raised, the last time."""
 
     @property
     def provider(self) -> str:

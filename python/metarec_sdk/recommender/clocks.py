@@ -14,12 +14,12 @@ from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.fitting import Fitter
 from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.learning import learn_from_new
-from metarec_sdk.recommender.new_items import new_item_vectors
+from metarec_sdk.recommender.new_items import catalogue, new_item_vectors
 from metarec_sdk.recommender.popularity import PopularityForms
 from metarec_sdk.recommender.progress import Step
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Served
-from metarec_sdk.recommender.snapshot import arrays_of, document_of, served_from
+from metarec_sdk.recommender.snapshot import arrays_of, document_of, served_from, shaping_of
 from metarec_sdk.recommender.stack import Stack
 from metarec_sdk.recommender.users import Users
 from metarec_sdk.types import FeedbackModel, Histories
@@ -48,7 +48,10 @@ def fit_generation(
     feedback = components.feedback()
     feedback.fit(log.frame)
     items = Vocabulary.from_ids(log.frame["item_id"])
-    stack, prepared = Fitter(components, log, items, user_table, feedback, step, report).run()
+    content = None
+    if item_table is not None and getattr(components.backbone(), "uses_content", False):
+        content = components.content().encode(catalogue(items, item_table))
+    stack, prepared = Fitter(components, log, items, user_table, content, feedback, step, report).run()
     features = prepared.log.user_features
     users = Users(
         prepared.users,
@@ -121,7 +124,9 @@ def update_generation(
     popularity = PopularityForms.fit(histories, len(items))
     stack = stack.replaced(
         popularity=popularity,
-        new_items=new_item_vectors(vectors, histories, items, parent.frames.get("item_table")),
+        new_items=new_item_vectors(
+            vectors, histories, items, parent.frames.get("item_table"), components.content()
+        ),
         cold=stack.cold.extended(popularity),
     )
     tables = {name: parent.frames.get(name) for name in ("item_table", "user_table")}
@@ -172,6 +177,7 @@ def _publish(
     }
     if report is not None:
         documents["report"] = report.to_dict()
+    shaping = shaping_of(components, stack, items, tables["item_table"])
     generation = home.store.publish(
         arrays=arrays_of(stack, users.base, users.features, users.codes, feedback),
         frames={
@@ -187,7 +193,7 @@ def _publish(
         metrics={},
         expected_parent=parent,
     )
-    return Served(stack, items, users, categories, training["event_types"], generation.id, through)
+    return Served(stack, shaping, items, users, categories, training["event_types"], generation.id, through)
 
 
 def _extended(histories: Histories, b: int) -> Histories:

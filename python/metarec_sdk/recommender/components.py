@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import cast
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
 from zlib import crc32
 
 import numpy as np
 
-from metarec_sdk.plugins import PluginManager
+from metarec_sdk.plugins import KINDS, PluginManager
+from metarec_sdk.protocols import (
+    Backbone,
+    BehaviourModel,
+    Clusterer,
+    ContentEncoder,
+    FeedbackModel,
+    Head,
+    ItemItemMember,
+    MetaLearner,
+    Reranker,
+    Rule,
+)
 from metarec_sdk.recommender.recipe import Recipe
-from metarec_sdk.types import Backbone, Clusterer, FeedbackModel, Head, MetaLearner
 from metarec_sdk.updating import ComponentRecord
 
 
@@ -20,6 +32,8 @@ class Components:
 
     recipe: Recipe
     plugins: PluginManager
+    distributions: Mapping[str, str] = field(default_factory=dict)
+    """By kind, where an artefact's components came from: what to install if one is missing."""
 
     def rng(self, purpose: str) -> np.random.Generator:
         """The generator for one purpose: independent of what else is drawn, and of the order."""
@@ -27,14 +41,15 @@ class Components:
 
     def check(self) -> None:
         """Refuse names, parameters and missing extras now rather than at the first fit."""
-        for kind in ("backbone", "head", "meta_learner", "feedback"):
-            self._create(kind, getattr(self.recipe, kind))
+        for kind in self._chosen():
+            if kind != "clusterer":
+                self._create(kind)
         self.clusterer(1)
 
     def records(self) -> dict[str, ComponentRecord]:
         """What a generation records of each component."""
         records = {}
-        for kind in ("backbone", "head", "meta_learner", "feedback", "clusterer"):
+        for kind in self._chosen():
             found = self.plugins.find(kind, getattr(self.recipe, kind))
             records[kind] = ComponentRecord(
                 name=found.name,
@@ -46,19 +61,47 @@ class Components:
 
     def backbone(self) -> Backbone:
         """A new backbone."""
-        return cast(Backbone, self._create("backbone", self.recipe.backbone))
+        return cast(Backbone, self._create("backbone"))
 
     def head(self) -> Head:
         """A new head."""
-        return cast(Head, self._create("head", self.recipe.head))
+        return cast(Head, self._create("head"))
 
     def meta_learner(self) -> MetaLearner:
         """A new meta-learner."""
-        return cast(MetaLearner, self._create("meta_learner", self.recipe.meta_learner))
+        return cast(MetaLearner, self._create("meta_learner"))
 
     def feedback(self) -> FeedbackModel:
         """A new feedback model."""
-        return cast(FeedbackModel, self._create("feedback", self.recipe.feedback))
+        return cast(FeedbackModel, self._create("feedback"))
+
+    def item_item(self, directed: bool | None = None) -> ItemItemMember:
+        """A new item-item member; ``directed`` where it lets itself be asked."""
+        params = self.recipe.kind_params("item_item")
+        if directed is not None:
+            params["directed"] = directed
+        return cast(ItemItemMember, self._create("item_item", params))
+
+    def item_item_is_asked(self) -> bool:
+        """Whether the item-item member takes ``directed`` and the recipe leaves it open."""
+        takes = self.plugins.parameters("item_item", self.recipe.item_item)
+        return "directed" in takes and "directed" not in self.recipe.kind_params("item_item")
+
+    def behaviour(self) -> BehaviourModel:
+        """A new behaviour model."""
+        return cast(BehaviourModel, self._create("behaviour"))
+
+    def content(self) -> ContentEncoder:
+        """A new content encoder."""
+        return cast(ContentEncoder, self._create("content"))
+
+    def reranker(self) -> Reranker | None:
+        """A new reranker, if one is chosen."""
+        return cast(Reranker, self._create("reranker")) if self.recipe.reranker else None
+
+    def rule(self) -> Rule | None:
+        """A new hard rule, if one is chosen."""
+        return cast(Rule, self._create("rule")) if self.recipe.rule else None
 
     def clusterer(self, n_tasks: int) -> Clusterer:
         """A new clusterer asked for n_tasks, where it lets itself be asked."""
@@ -68,7 +111,7 @@ class Components:
         for key, value in (("n_tasks", n_tasks), ("min_size", self.recipe.min_task_size)):
             if key in takes:
                 params.setdefault(key, value)
-        return cast(Clusterer, self.plugins.create(kind, name, params))
+        return cast(Clusterer, self._create(kind, params))
 
     def task_candidates(self) -> list[int]:
         """The numbers of tasks to try besides one."""
@@ -80,5 +123,13 @@ class Components:
         powers = [2**power for power in range(2, 13)]
         return [n for n in powers if n <= self.recipe.max_tasks]
 
-    def _create(self, kind: str, name: str) -> object:
-        return self.plugins.create(kind, name, self.recipe.kind_params(kind))
+    def _chosen(self) -> list[str]:
+        return [kind for kind in KINDS if getattr(self.recipe, kind) is not None]
+
+    def _create(self, kind: str, params: Mapping[str, Any] | None = None) -> object:
+        return self.plugins.create(
+            kind,
+            getattr(self.recipe, kind),
+            self.recipe.kind_params(kind) if params is None else params,
+            distribution=self.distributions.get(kind),
+        )

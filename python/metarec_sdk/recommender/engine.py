@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 
-from metarec_sdk.data import Interactions
+from metarec_sdk.data import Interactions, Vocabulary
 from metarec_sdk.errors import NotFittedError
 from metarec_sdk.feedback import Event
 from metarec_sdk.feedback.sqlite_log import IdKind
@@ -22,7 +23,7 @@ from metarec_sdk.recommender.progress import steps
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Served
-from metarec_sdk.types import FeedbackModel, Histories, Memberships, TopK
+from metarec_sdk.types import FeedbackModel, Float32, Histories, Int32, Memberships, TopK
 
 _KINDS: dict[type, IdKind] = {pl.Int64: "integer", pl.String: "string"}
 
@@ -31,9 +32,14 @@ class Engine:
     """State of a `Recommender`; everything that changes is swapped in as a whole."""
 
     def __init__(
-        self, recipe: Recipe, plugins: PluginManager, home: str | Path | None, progress: bool | None
+        self,
+        recipe: Recipe,
+        plugins: PluginManager,
+        home: str | Path | None,
+        progress: bool | None,
+        distributions: Mapping[str, str] | None = None,
     ) -> None:
-        self._components = Components(recipe, plugins)
+        self._components = Components(recipe, plugins, distributions or {})
         self._progress = progress
         self._home_path = home
         self._home: Home | None = None
@@ -96,9 +102,57 @@ class Engine:
         self, served: Served, histories: Histories, k: int, memberships: Memberships | None, **filters: Any
     ) -> TopK:
         started = time.perf_counter_ns()
-        result = served.stack.rank(histories, k, memberships, **filters)
+        result = served.shaping.rank(
+            lambda depth: served.stack.rank(histories, depth, memberships, **filters),
+            histories,
+            k,
+            len(served.items),
+        )
         if self._components.plugins.observes_batches:
             elapsed = time.perf_counter_ns() - started
             request = RankRequest(histories, k, served.generation)
             self._components.plugins.batch_ranked(request, result, elapsed)
         return result
+
+    @property
+    def plugins(self) -> PluginManager:
+        """The plugins of this recommender alone; their records tell what failed while serving."""
+        return self._components.plugins
+
+    @property
+    def recipe(self) -> Recipe:
+        """What this recommender is made of."""
+        return self._components.recipe
+
+    @property
+    def items(self) -> Vocabulary:
+        """The catalogue: external item id by index."""
+        return self._now.items
+
+    @property
+    def users(self) -> list[Any]:
+        """Ids of all known users, those who came since the last generation in the last places."""
+        users = self._now.users
+        return [*users.vocabulary.ids, *(user for user in users.since() if user not in users.vocabulary)]
+
+    @property
+    def generation(self) -> str:
+        """Id of the generation that serves."""
+        return self._now.generation
+
+    def training_range(self) -> tuple[int, int]:
+        """First and last timestamp of the log that was trained on, microseconds since 1970 UTC."""
+        training = self._folder.store.manifest(self.generation).training
+        return training["first_timestamp"], training["last_timestamp"]
+
+    def user_vectors(self, users: Sequence[Any]) -> tuple[Float32, Int32]:
+        """(f32[b, m], i32[b]): each known user's vector in the head's space, and the task of most weight.
+
+        Task ids are for inspection inside the process; sequences of them identify people, so don't export
+        them. Raises `UnknownIdError` for an unknown user.
+        """
+        served, vectors, tasks = self._now, [], []
+        for histories, _, memberships in served.known_users(list(users)):
+            vectors.append(served.stack.head.query(served.stack.usable(histories), memberships))
+            tasks.append(memberships.tasks[:, 0])
+        return np.concatenate(vectors), np.concatenate(tasks)

@@ -30,7 +30,7 @@ from metarec_sdk.recommender.reports import FitReport
 from metarec_sdk.recommender.stack import Stack
 from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.recommender.validation import validation_episodes
-from metarec_sdk.types import FeedbackModel, MetaFit
+from metarec_sdk.types import FeedbackModel, Float32, MetaFit
 
 MIN_PEOPLE = 10
 """Held-out people below which nothing is decided on them."""
@@ -59,6 +59,8 @@ class Fitter:
     log: Interactions
     items: Vocabulary
     user_table: pl.DataFrame | None
+    content: Float32 | None
+    """f32[n, c], content vectors, where the backbone uses them."""
     feedback: FeedbackModel
     step: Step
     report: FitReport
@@ -142,7 +144,18 @@ class Fitter:
     def _prepare(
         self, log: Interactions, column: str | None, categories: list[str] | None = None
     ) -> Prepared:
-        return prepare(log, self.items, self.feedback, column, self.user_table, categories)
+        components = self.components
+        prepared = prepare(
+            log,
+            self.items,
+            self.feedback,
+            components.behaviour(),
+            components.rng("behaviour"),
+            column,
+            self.user_table,
+            categories,
+        )
+        return prepared.with_content(self.content)
 
     @contextmanager
     def _timed(self, part: str) -> Iterator[None]:

@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from metarec_sdk.heads.item_knn import ItemKNN
-from metarec_sdk.types import Float32, Histories, Int32, Int64
+from metarec_sdk.protocols import Boosts, ItemItemMember
+from metarec_sdk.types import Histories
 
-Boosts = tuple[Int64, Int32, Float32]
-"""CSR (offsets i64[b + 1], items i32[e], added scores f32[e])."""
-
-VARIANTS: dict[str, tuple[bool, int | None]] = {
+VARIANTS: dict[str, tuple[bool | None, int | None]] = {
     "symmetric": (False, None),
     "directed": (True, None),
     "symmetric, last 5": (False, 5),
@@ -18,16 +15,21 @@ VARIANTS: dict[str, tuple[bool, int | None]] = {
 }
 """(directed, events listened to) by name; the best on validation serves."""
 
+UNDIRECTED: dict[str, tuple[bool | None, int | None]] = {"whole history": (None, None), "last 5": (None, 5)}
+"""The variants of a member that doesn't let itself be asked whose neighbours count."""
+
 
 @dataclass(frozen=True)
 class ItemItem:
     """Neighbours together with the number of latest events that they are asked about."""
 
-    neighbours: ItemKNN
+    neighbours: ItemItemMember
     last: int | None
     """None for the whole history."""
+    directed: bool | None = None
+    """What the member was asked for; None where it can't be asked."""
 
     def boosts(self, histories: Histories) -> Boosts:
-        """``(K/ΣK)^½`` of each history's latest events, see `ItemKNN.boosts`."""
+        """What the member says of each history's latest events, see `ItemItemMember.boosts`."""
         heard = histories if self.last is None else histories.last(self.last)
-        return self.neighbours.boosts(heard, root=True)
+        return self.neighbours.boosts(heard)

@@ -7,10 +7,9 @@ from dataclasses import dataclass
 import numpy as np
 
 from metarec_sdk.adapters import TaskAdapters
-from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.episode_scores import EpisodeScores
-from metarec_sdk.recommender.item_item import VARIANTS, ItemItem
+from metarec_sdk.recommender.item_item import UNDIRECTED, VARIANTS, ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.progress import Step
@@ -24,7 +23,7 @@ class Members:
     backbone: Backbone
     head: Head
     item_item: dict[str, ItemItem]
-    """By variant, see `metarec_sdk.recommender.item_item.VARIANTS`."""
+    """By variant, see `metarec_sdk.recommender.item_item`."""
     popularity: PopularityForms
 
     @classmethod
@@ -38,13 +37,18 @@ class Members:
             backbone.fit(log, components.rng("backbone"), progress)
         with step(f"head {components.recipe.head}") as progress:
             head.fit(log, components.rng("head"), progress)
-        chosen = variants or list(VARIANTS)
+        known = VARIANTS if components.item_item_is_asked() else UNDIRECTED
+        chosen = [name for name in known if variants is None or name in variants] or list(known)[:1]
         neighbours = {
-            directed: ItemKNN(directed=directed) for directed in {VARIANTS[name][0] for name in chosen}
+            directed: components.item_item(directed) for directed in {known[name][0] for name in chosen}
         }
         for table in neighbours.values():
             table.fit(log, components.rng("item-item"))
-        item_item = {name: ItemItem(neighbours[VARIANTS[name][0]], VARIANTS[name][1]) for name in chosen}
+        item_item = {
+            name: ItemItem(neighbours[directed], last, directed)
+            for name, (directed, last) in known.items()
+            if name in chosen
+        }
         return cls(backbone, head, item_item, PopularityForms.fit(log.histories, log.n_items))
 
     def boost_scores(self, variant: str, support: Histories) -> Float32:

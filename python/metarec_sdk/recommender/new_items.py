@@ -12,15 +12,19 @@ import numpy as np
 import polars as pl
 
 from metarec_sdk.data import Vocabulary
+from metarec_sdk.protocols import ContentEncoder
 from metarec_sdk.types import Float32, Histories
 
 _SHRINKAGE = 10.0
 _RIDGE = 10.0
-_MAX_CATEGORIES = 2_000
 
 
 def new_item_vectors(
-    vectors: Float32, histories: Histories, items: Vocabulary, item_table: pl.DataFrame | None
+    vectors: Float32,
+    histories: Histories,
+    items: Vocabulary,
+    item_table: pl.DataFrame | None,
+    content_encoder: ContentEncoder,
 ) -> Float32:
     """f32[j, w], rows for the j items of the vocabulary beyond the trained ones.
 
@@ -32,7 +36,7 @@ def new_item_vectors(
     start = _from_company(vectors, histories, total)
     if item_table is None:
         return start
-    content = content_features(item_table, items)
+    content = content_encoder.encode(catalogue(items, item_table))
     described = np.asarray(content.any(axis=1))
     if described[:trained].sum() < 2 or not described[trained:].any():
         return start
@@ -64,41 +68,10 @@ def _from_company(vectors: Float32, histories: Histories, total: int) -> Float32
     return np.ascontiguousarray(shrunk, np.float32)
 
 
-def content_features(item_table: pl.DataFrame, items: Vocabulary) -> Float32:
-    """f32[n, c], one column a category value or number of the items' table; rows of unlisted items are 0.
-
-    Lists and texts with at most 2,000 distinct values become one column a value; numbers are standardised;
-    other texts (titles, descriptions) need a content encoder and are left out.
-    """
-    index = pl.DataFrame({"item_id": items.ids, "_index": np.arange(len(items))})
-    table = item_table.unique("item_id", keep="first").join(index, on="item_id", how="inner")
-    columns = []
-    for name in item_table.columns:
-        if name == "item_id":
-            continue
-        dtype = table[name].dtype
-        if isinstance(dtype, pl.List):
-            columns.append(_indicators(table.select("_index", name).explode(name), name, len(items)))
-        elif dtype == pl.String:
-            columns.append(_indicators(table.select("_index", name), name, len(items)))
-        elif dtype.is_numeric():
-            values = np.zeros((len(items), 1), np.float32)
-            numbers = table[name].cast(pl.Float64).fill_null(table[name].mean()).fill_null(0.0).to_numpy()
-            spread = numbers.std()
-            values[table["_index"].to_numpy(), 0] = (numbers - numbers.mean()) / (
-                spread if spread > 0 else 1.0
-            )
-            columns.append(values)
-    if not columns:
-        return np.zeros((len(items), 1), np.float32)
-    return np.concatenate(columns, axis=1)
-
-
-def _indicators(pairs: pl.DataFrame, name: str, n: int) -> Float32:
-    pairs = pairs.drop_nulls().unique()
-    values = pairs[name].unique().sort()
-    if len(values) > min(_MAX_CATEGORIES, max(2, pairs["_index"].n_unique() // 2)):
-        return np.zeros((n, 0), np.float32)
-    found = np.zeros((n, len(values)), np.float32)
-    found[pairs["_index"].to_numpy(), values.search_sorted(pairs[name]).to_numpy()] = 1.0
-    return found
+def catalogue(items: Vocabulary, item_table: pl.DataFrame | None) -> pl.DataFrame:
+    """n rows in the order of the vocabulary: ``item_id`` and the table's columns, null where unlisted."""
+    ids = pl.DataFrame({"item_id": items.ids})
+    if item_table is None:
+        return ids
+    first = item_table.unique("item_id", keep="first", maintain_order=True)
+    return ids.join(first, on="item_id", how="left", maintain_order="left")

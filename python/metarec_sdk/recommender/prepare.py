@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
 
-from metarec_sdk.data import Interactions, Vocabulary, behaviour_features, encode
-from metarec_sdk.data.standardise import standardise
+from metarec_sdk.data import Interactions, Vocabulary, encode
 from metarec_sdk.errors import ColumnError
-from metarec_sdk.types import FeedbackModel, Float32, Int32, TrainingLog
+from metarec_sdk.protocols import BehaviourModel, FeedbackModel
+from metarec_sdk.types import Float32, Int32, TrainingLog
 
 
 @dataclass(frozen=True)
@@ -24,18 +24,25 @@ class Prepared:
     categories: list[str]
     """The values behind the codes."""
 
+    def with_content(self, content: Float32 | None) -> Prepared:
+        """The same with content vectors f32[n, c] in the log."""
+        return replace(self, log=replace(self.log, item_features=content))
+
 
 def prepare(
     log: Interactions,
     items: Vocabulary,
     feedback: FeedbackModel,
+    behaviour: BehaviourModel,
+    rng: np.random.Generator,
     column: str | None,
     user_table: pl.DataFrame | None,
     categories: list[str] | None = None,
 ) -> Prepared:
     """Weigh, encode and describe the users of a log.
 
-    ``categories`` fixes the codes of the column (those of an earlier fit).
+    ``behaviour`` is fitted on this log alone. ``categories`` fixes the codes of the column (those of an
+    earlier fit).
     """
     _, weights = feedback.weigh(log.frame)
     encoded, users, _ = encode(log, items=items, weights=weights)
@@ -46,15 +53,15 @@ def prepare(
             categories = sorted({value for value in values if value is not None})
         place = {value: code for code, value in enumerate(categories)}
         codes = np.array([-1 if value is None else place.get(value, -1) for value in values], np.int32)
-    with_features = TrainingLog(
-        encoded.histories, encoded.n_items, user_features(log, users), encoded.item_features
-    )
+    with_features = TrainingLog(encoded.histories, encoded.n_items, user_features(log, behaviour, rng))
     return Prepared(with_features, users, codes, categories or [])
 
 
-def user_features(log: Interactions, users: Vocabulary) -> Float32:
-    """f32[u, p], standardised behaviour features in the order of the vocabulary."""
-    return standardise(behaviour_features(log), users).matrix
+def user_features(log: Interactions, behaviour: BehaviourModel, rng: np.random.Generator) -> Float32:
+    """f32[u, p], what the behaviour model says of the users, in their sorted order."""
+    events = log.frame if log.has_time else log.frame.drop("timestamp")
+    behaviour.fit(events, rng)
+    return behaviour.features(events)
 
 
 def column_values(

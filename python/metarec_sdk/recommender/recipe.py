@@ -20,8 +20,18 @@ class Recipe(BaseModel):
     """Name of the meta-learner."""
     head: str = "natpar"
     """Name of the per-user head."""
+    item_item: str = "item-knn"
+    """Name of the item-item member."""
     feedback: str = "linear"
     """Name of the feedback model."""
+    behaviour: str = "counts"
+    """Name of the behaviour model that describes users to the clusterer."""
+    content: str = "table"
+    """Name of the content encoder that places items without events."""
+    reranker: str | None = None
+    """Name of the reranker; None shows the exact order."""
+    rule: str | None = None
+    """Name of the hard rule on lists; None for none."""
     params: dict[str, dict[str, Any]] = Field(default_factory=dict)
     """Keyword arguments by component kind, for example ``{"backbone": {"width": 128}}``."""
     seed: int = Field(default=0, ge=0, lt=2**63)

@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from metarec_sdk.data import Interactions, Vocabulary
+from metarec_sdk.data import Interactions
 from metarec_sdk.errors import ArgumentError, ArtefactError, DataError
 from metarec_sdk.feedback import Event, events_from_frame
 from metarec_sdk.plugins import PluginManager
@@ -23,7 +23,7 @@ from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Unknown
 from metarec_sdk.recommender.stack import joined, members
-from metarec_sdk.types import Float32, Histories, Int32, Memberships, Ranker, TopK
+from metarec_sdk.types import Histories, Memberships, Ranker, TopK
 from metarec_sdk.updating import Generation
 from metarec_sdk.updating.store_folder import ALIAS
 
@@ -43,7 +43,12 @@ class Recommender(Engine):
         clusterer: str = "kmeans",
         meta_learner: str = "closed-form",
         head: str = "natpar",
+        item_item: str = "item-knn",
         feedback: str = "linear",
+        behaviour: str = "counts",
+        content: str = "table",
+        reranker: str | None = None,
+        rule: str | None = None,
         params: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
         history_limit: int = 200,
@@ -60,7 +65,12 @@ class Recommender(Engine):
             clusterer: ``kmeans``, ``column`` or ``none``.
             meta_learner: ``closed-form``, ``reptile``, ``maml``, ``fomaml``, ``anil`` or ``none``.
             head: ``natpar`` or ``ridge``.
+            item_item: ``item-knn``.
             feedback: ``linear``.
+            behaviour: ``counts``; describes people to the clusterer.
+            content: ``table``; places items that join later by the items' table.
+            reranker: None, or ``mmr`` for diverse lists.
+            rule: None, or ``quota``: what a rule forbids is never shown.
             params: keyword arguments by kind, for example ``{"backbone": {"width": 128}}``.
             seed: the same seed gives the same bytes.
             history_limit: latest events of a history that personalise.
@@ -83,7 +93,12 @@ class Recommender(Engine):
                 clusterer=clusterer,
                 meta_learner=meta_learner,
                 head=head,
+                item_item=item_item,
                 feedback=feedback,
+                behaviour=behaviour,
+                content=content,
+                reranker=reranker,
+                rule=rule,
                 params={kind: dict(values) for kind, values in (params or {}).items()},
                 seed=seed,
                 history_limit=history_limit,
@@ -339,9 +354,11 @@ class Recommender(Engine):
         if not (root / ALIAS).is_file():
             raise ArtefactError(f"{root} isn't a model folder; save one with Recommender.save(path)")
         home = Home(root)
-        recipe = Recipe.model_validate(home.store.load().documents["recipe"])
+        loaded = home.store.load()
+        recipe = Recipe.model_validate(loaded.documents["recipe"])
+        origins = {kind: found.plugin for kind, found in loaded.manifest.components.items()}
         recommender = cls.__new__(cls)
-        Engine.__init__(recommender, recipe, PluginManager(plugins), root, progress)
+        Engine.__init__(recommender, recipe, PluginManager(plugins), root, progress, origins)
         recommender._home = home
         recommender._load(None)
         return recommender
@@ -352,43 +369,3 @@ class Recommender(Engine):
         other = type(self).__new__(type(self))
         Engine.__init__(other, recipe, self._components.plugins, None, self._progress)
         return other
-
-    # State ---------------------------------------------------------------------------------------------
-
-    @property
-    def recipe(self) -> Recipe:
-        """What this recommender is made of."""
-        return self._components.recipe
-
-    @property
-    def items(self) -> Vocabulary:
-        """The catalogue: external item id by index."""
-        return self._now.items
-
-    @property
-    def users(self) -> list[Any]:
-        """Ids of all known users, those who came since the last generation in the last places."""
-        users = self._now.users
-        return [*users.vocabulary.ids, *(user for user in users.since() if user not in users.vocabulary)]
-
-    @property
-    def generation(self) -> str:
-        """Id of the generation that serves."""
-        return self._now.generation
-
-    def training_range(self) -> tuple[int, int]:
-        """First and last timestamp of the log that was trained on, microseconds since 1970 UTC."""
-        training = self._folder.store.manifest(self.generation).training
-        return training["first_timestamp"], training["last_timestamp"]
-
-    def user_vectors(self, users: Sequence[Any]) -> tuple[Float32, Int32]:
-        """(f32[b, m], i32[b]): each known user's vector in the head's space, and the task of most weight.
-
-        Task ids are for inspection inside the process; sequences of them identify people, so don't export
-        them. Raises `UnknownIdError` for an unknown user.
-        """
-        served, vectors, tasks = self._now, [], []
-        for histories, _, memberships in served.known_users(list(users)):
-            vectors.append(served.stack.head.query(served.stack.usable(histories), memberships))
-            tasks.append(memberships.tasks[:, 0])
-        return np.concatenate(vectors), np.concatenate(tasks)

@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 
 from metarec_sdk.data import Vocabulary
 from metarec_sdk.errors import ArgumentError, UnknownIdError
+from metarec_sdk.protocols import Boosts
 from metarec_sdk.ranking import ItemIndex
-from metarec_sdk.recommender.item_item import Boosts
+from metarec_sdk.recommender.shaping import Shaping
 from metarec_sdk.recommender.stack import BATCH, Stack
 from metarec_sdk.recommender.users import Users
 from metarec_sdk.types import Float32, Histories, Int32, TopK
@@ -30,6 +31,7 @@ class Served:
     """One whole generation in memory. A request reads it once and keeps it to the end."""
 
     stack: Stack
+    shaping: Shaping
     items: Vocabulary
     users: Users
     categories: list[str]
@@ -48,7 +50,7 @@ class Served:
             rows = self.users.rows(batch)
             histories = self.users.histories(batch, rows)
             features, codes = self.users.task_inputs(rows)
-            memberships = self.stack.tasks.memberships(self.stack.usable(histories), features, codes)
+            memberships = self.stack.memberships(self.stack.usable(histories), features, codes)
             yield histories, histories, memberships
 
     def given_histories(
@@ -63,7 +65,7 @@ class Served:
             yield (
                 encoded,
                 encoded,
-                self.stack.tasks.memberships(self.stack.usable(encoded), None, of_batch),
+                self.stack.memberships(self.stack.usable(encoded), None, of_batch),
             )
 
     def item_mask(self, items: Iterable[Any] | None, name: str, unknown: Unknown) -> NDArray[np.bool_] | None:

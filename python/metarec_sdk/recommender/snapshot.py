@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
+import polars as pl
+
 from metarec_sdk.adapters import TaskAdapters
 from metarec_sdk.data import Vocabulary
-from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.recommender.cold_start import ColdStart
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.gates import Gates
 from metarec_sdk.recommender.item_item import ItemItem
+from metarec_sdk.recommender.new_items import catalogue
 from metarec_sdk.recommender.popularity import PopularityForms
 from metarec_sdk.recommender.serving import Served
+from metarec_sdk.recommender.shaping import Shaping
 from metarec_sdk.recommender.stack import Stack
 from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.recommender.users import Users
@@ -55,7 +58,7 @@ def arrays_of(
 def document_of(stack: Stack, categories: list[str]) -> dict[str, Any]:
     """Everything of a stack that isn't numeric."""
     return {
-        "item_item": {"directed": stack.item_item.neighbours.directed, "last": stack.item_item.last},
+        "item_item": {"directed": stack.item_item.directed, "last": stack.item_item.last},
         "popularity_forms": stack.popularity.names,
         "cold_choice": stack.cold.choice,
         "tasks": {
@@ -68,6 +71,16 @@ def document_of(stack: Stack, categories: list[str]) -> dict[str, Any]:
     }
 
 
+def shaping_of(
+    components: Components, stack: Stack, items: Vocabulary, item_table: pl.DataFrame | None
+) -> Shaping:
+    """The chosen reranker and rule, acquainted with the catalogue."""
+    shaping = Shaping(components.reranker(), components.rule())
+    if shaping == Shaping():
+        return shaping
+    return shaping.fit(catalogue(items, item_table), stack.vectors())
+
+
 def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Served, FeedbackModel]:
     """Build the components that the generation names and restore them.
 
@@ -78,7 +91,7 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     backbone.restore(arrays["backbone"])
     head.restore(arrays["head"])
     feedback.restore(arrays["feedback"])
-    neighbours = ItemKNN(directed=document["item_item"]["directed"])
+    neighbours = components.item_item(document["item_item"]["directed"])
     neighbours.restore(arrays["item_item"])
     tasks = document["tasks"]
     clusterer: Clusterer = OneTask()
@@ -90,7 +103,7 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     stack = Stack(
         backbone=backbone,
         head=head,
-        item_item=ItemItem(neighbours, document["item_item"]["last"]),
+        item_item=ItemItem(neighbours, **document["item_item"]),
         adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
         tasks=TaskModel(
             clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]
@@ -106,9 +119,11 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
         history_limit=document["history_limit"],
         new_items=ranking["new_items"],
     )
+    items = Vocabulary.from_frame(loaded.frames["items"])
     served = Served(
         stack,
-        Vocabulary.from_frame(loaded.frames["items"]),
+        shaping_of(components, stack, items, loaded.frames.get("item_table")),
+        items,
         Users(
             Vocabulary.from_frame(loaded.frames["users"]),
             Histories(users["items"], users["offsets"], users["weights"], users["timestamps"]),

@@ -15,10 +15,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.plugins.fallback import answered
+from metarec_sdk.protocols import Boosts
 from metarec_sdk.ranking import ItemIndex
-from metarec_sdk.recommender.cold_start import ColdStart
+from metarec_sdk.recommender.cold_start import START, ColdStart
 from metarec_sdk.recommender.gates import Gates
-from metarec_sdk.recommender.item_item import Boosts, ItemItem
+from metarec_sdk.recommender.item_item import ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.types import Backbone, Float32, Head, Histories, Int32, Memberships, TopK
@@ -48,15 +50,20 @@ class Stack:
     index: ItemIndex = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        trained = self.trained_vectors()
-        vectors = np.concatenate([trained, self.new_items])  # [n, d + m]
+        vectors = self.vectors()  # [n, d + m]
         matrix = np.concatenate([vectors, self.popularity.table], axis=1)  # [n, d + m + forms]
-        self.n_trained = len(trained)
+        self.width = self.backbone.item_matrix().shape[1]
+        self.head_width = vectors.shape[1] - self.width
+        self.n_trained = len(vectors) - len(self.new_items)
         self.index = ItemIndex(np.ascontiguousarray(matrix, np.float32), task_bias=self.cold.task_bias)
 
     def trained_vectors(self) -> Float32:
         """f32[n_trained, d + m], what the members were trained to rank."""
         return np.concatenate([self.backbone.item_matrix(), self.head.item_matrix()], axis=1)
+
+    def vectors(self) -> Float32:
+        """f32[n, d + m], the trained items and those that joined since."""
+        return np.concatenate([self.trained_vectors(), self.new_items])
 
     def replaced(self, **changes: Any) -> Stack:
         """The same stack with some parts exchanged; the original goes on serving."""
@@ -74,30 +81,63 @@ class Stack:
 
     def encode(self, histories: Histories, memberships: Memberships) -> Float32:
         """f32[b, d], the backbone's vector with the task adapters applied."""
-        if self.adapters is None:
+        adapters = self.adapters
+        if adapters is None:
             return self.backbone.encode(histories)
-        return self.adapters.apply(self.backbone, histories, memberships)
+        return adapters.apply(self.backbone, histories, memberships)
+
+    def memberships(
+        self, histories: Histories, features: Float32 | None = None, codes: Int32 | None = None
+    ) -> Memberships:
+        """See `TaskModel.memberships`; where a plugin's clusterer fails, everybody is at the parent."""
+        return answered(
+            self.tasks.clusterer,
+            lambda: self.tasks.memberships(histories, features, codes),
+            lambda: Memberships.parent(len(histories)),
+        )
 
     def queries(
         self, histories: Histories, memberships: Memberships, gates: Float32 | None = None
     ) -> Float32:
-        """f32[b, d + m + forms] of usable histories; ``gates`` f32[b, 4] instead of the fitted ones."""
+        """f32[b, d + m + forms] of usable histories; ``gates`` f32[b, 4] instead of the fitted ones.
+
+        A plugin's backbone or head that fails says nothing about the batch, and the others answer.
+        """
         lengths = histories.lengths
         gates = self.gates.at(lengths) if gates is None else gates
-        h = self.encode(histories, memberships)  # [b, d]
-        w = self.head.query(histories, memberships)  # [b, m]
+        b = len(histories)
+        h = answered(
+            self.backbone,
+            lambda: self.encode(histories, memberships),
+            lambda: np.zeros((b, self.width), np.float32),
+        )  # [b, d]
+        w = answered(
+            self.head,
+            lambda: self.head.query(histories, memberships),
+            lambda: np.zeros((b, self.head_width), np.float32),
+        )  # [b, m]
         forms = np.zeros((len(histories), len(self.popularity.names)), np.float32)
         rows = np.arange(len(histories))
         forms[rows, self.form[np.maximum(band_of(lengths), 0)]] = gates[:, 2]
         queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, forms], axis=1)
         empty = lengths == 0
         if empty.any():
-            queries[empty] = self.cold.query(h[empty], queries.shape[1])
+            cold = self.cold
+            if cold.choice == START and not h.any():  # the backbone failed; popularity takes its place
+                most_popular = self.popularity.names[0]
+                cold = replace(
+                    cold, choice=most_popular, column=self.popularity.column_from_end(most_popular)
+                )
+            queries[empty] = cold.query(h[empty], queries.shape[1])
         return np.ascontiguousarray(queries, np.float32)
 
     def boosts(self, histories: Histories, gates: Float32) -> Boosts:
         """The item-item member as added scores, scaled by its gate f32[b, 4]."""
-        offsets, items, values = self.item_item.boosts(histories)
+        offsets, items, values = answered(
+            self.item_item.neighbours,
+            lambda: self.item_item.boosts(histories),
+            lambda: (np.zeros(len(histories) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)),
+        )
         return offsets, items, values * np.repeat(gates[:, 3], np.diff(offsets))
 
     def rank(
@@ -122,7 +162,7 @@ class Stack:
         for start in range(0, len(histories), BATCH):
             rows = slice(start, start + BATCH)
             usable = self.usable(histories.take(rows))
-            members = self.tasks.memberships(usable) if memberships is None else memberships.take(rows)
+            members = self.memberships(usable) if memberships is None else memberships.take(rows)
             if gates is None:
                 chosen = self.gates.at(usable.lengths)
                 chosen[usable.lengths == 0, 3] = 0.0

@@ -91,7 +91,7 @@ def serve(monkeypatch: pytest.MonkeyPatch) -> Callable[..., StandIn]:
 
     def put(items: list[Any], users: list[Any]) -> StandIn:
         stand_in = StandIn(Vocabulary.from_ids(items), users)
-        monkeypatch.setitem(vars(metarec_sdk), "load", lambda path: stand_in)
+        monkeypatch.setitem(vars(metarec_sdk), "load", lambda path, plugins=(): stand_in)
         return stand_in
 
     return put

@@ -22,9 +22,9 @@ def fitted(rows: list[list[int]], n_items: int = 5, **arguments: object) -> Item
 
 def test_symmetric_boosts_both_ways_and_directed_one() -> None:
     rows = [[0, 1], [0, 1], [2, 3]]
-    offsets, items, values = fitted(rows).boosts(Histories.from_lists([[0], [1], [4], []]))
+    offsets, items, values = fitted(rows).boosts(Histories.from_lists([[0], [1], [4], []]), root=False)
     assert (offsets.tolist(), items.tolist(), values.tolist()) == ([0, 1, 2, 2, 2], [1, 0], [1.0, 1.0])
-    offsets, items, values = fitted(rows, directed=True).boosts(Histories.from_lists([[0], [1]]))
+    offsets, items, values = fitted(rows, directed=True).boosts(Histories.from_lists([[0], [1]]), root=False)
     assert (offsets.tolist(), items.tolist(), values.tolist()) == ([0, 1, 1], [1], [1.0])
 
 
@@ -37,16 +37,16 @@ def test_boosts_of_several_events_merge_and_weigh() -> None:
     model = fitted([[0, 2], [1, 2]])
     histories = Histories.from_lists([[0, 1]])
     histories.weights[:] = [2.0, 1.0]
-    offsets, items, values = model.boosts(histories)
+    offsets, items, values = model.boosts(histories, root=False)
     assert items.tolist() == [2]
     np.testing.assert_allclose(values, 3 / np.sqrt(2), rtol=1e-6)
-    assert model.boosts(histories, root=True)[2].tolist() == [1.0]
+    assert model.boosts(histories)[2].tolist() == [1.0]
     assert offsets.tolist() == [0, 1]
 
 
 def test_root_puts_histories_on_one_scale() -> None:
     model = fitted([[0, 1, 2, 3], [0, 1], [1, 2]])
-    offsets, _, values = model.boosts(Histories.from_lists([[0], [0, 1, 2]]), root=True)
+    offsets, _, values = model.boosts(Histories.from_lists([[0], [0, 1, 2]]))
     for start, stop in pairwise(offsets):
         np.testing.assert_allclose((values[start:stop] ** 2).sum(), 1.0, rtol=1e-6)
 

@@ -5,9 +5,10 @@ import polars as pl
 import pytest
 
 from metarec_sdk.data import Vocabulary
+from metarec_sdk.data.table_content import TableContent
 from metarec_sdk.errors import UnknownIdError
 from metarec_sdk.recommender.cold_start import SEGMENT, ColdStart, segment_bias
-from metarec_sdk.recommender.new_items import content_features, new_item_vectors
+from metarec_sdk.recommender.new_items import catalogue, new_item_vectors
 from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
 from metarec_sdk.recommender.stack import merged
 from metarec_sdk.recommender.users import Users
@@ -81,13 +82,13 @@ def test_new_items_start_from_their_company_or_from_content():
     vectors = np.array([[1.0, 0.0], [0.0, 1.0], [0.0, 1.0]], np.float32)
     items = Vocabulary(pl.Series(["a", "b", "c", "new"]))
     histories = Histories.from_lists([[0, 3]] * 90 + [[1], [2]])
-    by_company = new_item_vectors(vectors, histories, items, None)
+    by_company = new_item_vectors(vectors, histories, items, None, TableContent())
     assert by_company.shape == (1, 2)
     assert by_company[0] @ vectors[0] > 0.85
     table = pl.DataFrame({"item_id": ["a", "b", "c", "new"], "kind": [["x"], ["y"], ["y"], ["y"]]})
-    features = content_features(table, items)
+    features = TableContent().encode(catalogue(items, table))
     assert features.tolist() == [[1, 0], [0, 1], [0, 1], [0, 1]]
-    by_content = new_item_vectors(vectors, Histories.from_lists([[0, 3]]), items, table)
+    by_content = new_item_vectors(vectors, Histories.from_lists([[0, 3]]), items, table, TableContent())
     assert by_content[0] @ vectors[1] > by_content[0] @ vectors[0]
 
 

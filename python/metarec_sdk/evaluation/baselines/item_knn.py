@@ -39,7 +39,7 @@ class ItemNeighbours:
     def rank(self, histories: Histories, k: int) -> TopK:
         """The k items nearest to the history that it doesn't hold."""
         recent = histories if self.last is None else histories.last(self.last)
-        return self._ranking.rank(histories, k, self._neighbours.boosts(recent))
+        return self._ranking.rank(histories, k, self._neighbours.boosts(recent, root=False))
 
 
 ITEM_KNN = Contestant(
