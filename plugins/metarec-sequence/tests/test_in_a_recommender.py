@@ -8,7 +8,7 @@ import pytest
 
 pytest.importorskip("torch")
 
-import metarec_sdk as mr  # noqa: E402
+import metarec_sdk as mr
 
 N_ITEMS = 30
 
