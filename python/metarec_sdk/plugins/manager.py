@@ -124,10 +124,12 @@ class PluginManager:
         return parameters(self.find(kind, name))
 
     def sha256(self, plugin: str) -> str | None:
-        """Hash of the code of a plugin, as the lists take it; None for one that has no file.
+        """Hash of the code of a plugin, as the lists take it; None for an object and for the built-ins.
 
         Raises `UnknownIdError` for a plugin that isn't there.
         """
+        if plugin == BUILTIN:
+            return None
         for candidate in self._candidates:
             if candidate.name == plugin:
                 return candidate.sha256()

@@ -19,7 +19,7 @@ COMMANDS = (
     "datasets",
     "info",
 )
-PATHS = [(name,) for name in COMMANDS] + [("plugins", "list"), ("plugins", "show")]
+PATHS = [(name,) for name in COMMANDS] + [("plugins", name) for name in ("list", "show", "check", "new")]
 
 
 def test_the_overview_names_every_command(metarec):
