@@ -23,7 +23,8 @@ from metarec_sdk.kernels.inner_batched import Inputs, Needed, real_type
 
 tl: Any = None  # triton.language once the kernels are built; kernels find it among the module's names
 _of_loss: Any = None
-_gradients: Any = None
+_contract: Any = None
+_walk: Any = None
 MOST_BYTES = 4096 * 4
 """Of an adapter, padded, that a program keeps in registers several times over."""
 
@@ -54,14 +55,14 @@ def launch_derivatives(
     (d_out, r), d_in = given.b.shape[1:], given.a.shape[2]
     real, second = real_type(given.x.dtype), order == 2
     made = functools.partial(torch.empty, dtype=real, device=given.x.device)
-    kept = max(n_steps - 1, 0) if second else 0
+    kept = n_steps if second else 0
     da = made(n_tasks, r, d_in) if second else made(0)
     db = made(n_tasks, d_out, r) if second else made(0)
     states = made(n_tasks, kept, r, d_in if given.adapts_a else 0), made(n_tasks, kept, r, d_out)
-    slopes = made(n_tasks, n_steps)
+    slopes = made(n_tasks, n_steps).zero_()  # tasks without rows have none
     positional, constants = _arguments(given)
     kernels()[1][(n_tasks,)](
-        *positional, n_steps, kept if second else n_steps, for_a.contiguous(), for_b.contiguous(), da, db,
+        *positional, n_steps, for_a.contiguous(), for_b.contiguous(), da, db,
         slopes, *states, SECOND_ORDER=second, NEED_A=given.adapts_a or needed.a, **constants,
     )  # fmt: skip
     return da, db, slopes.sum(0)
@@ -91,6 +92,8 @@ def _arguments(given: Inputs) -> tuple[list[Any], dict[str, Any]]:
         "BLOCK_K": launch.power_of_two(d_in),
         "BLOCK_D": launch.power_of_two(d_out),
         "BLOCK_R": launch.power_of_two(r),
+        "SPLIT_K": 1,
+        "SPLIT_D": 1,
         "ACCUMULATOR": launch.accumulator(x.dtype),
         "PRECISION": launch.dot_precision(),
         "num_warps": 4,
@@ -103,7 +106,7 @@ def _arguments(given: Inputs) -> tuple[list[Any], dict[str, Any]]:
 @functools.cache
 def kernels() -> tuple[Any, Any]:
     """The two Triton kernels, built on first use."""
-    global tl, _of_loss, _gradients
+    global tl, _of_loss, _contract, _walk
     import triton
     import triton.language as tl
 
@@ -113,12 +116,12 @@ def kernels() -> tuple[Any, Any]:
         LOSS: tl.constexpr, HAS_PROPOSAL: tl.constexpr, SECOND: tl.constexpr, ACCUMULATOR: tl.constexpr,
     ):  # fmt: skip
         """Gradient g and, where SECOND, Hessian times v [M, D] of each row's loss in o [M, D]."""
-        mask = inside[:, None] & (d < D)[None, :]
+        mask = inside[:, None] & (d < D)
         k = v
         if LOSS == "squared":
-            g = o - tl.load(first_ptr + rows[:, None] * D + d[None, :], mask=mask, other=0.0).to(ACCUMULATOR)
+            g = o - tl.load(first_ptr + rows[:, None] * D + d, mask=mask, other=0.0).to(ACCUMULATOR)
         elif LOSS == "logistic":
-            q = tl.load(first_ptr + rows[:, None] * D + d[None, :], mask=mask, other=0.0).to(ACCUMULATOR)
+            q = tl.load(first_ptr + rows[:, None] * D + d, mask=mask, other=0.0).to(ACCUMULATOR)
             label = tl.load(second_ptr + rows, mask=inside, other=0.0).to(ACCUMULATOR)
             p = 1 / (1 + tl.exp(-tl.sum(o * q, 1)))
             g = (p - label)[:, None] * q
@@ -129,7 +132,7 @@ def kernels() -> tuple[Any, Any]:
             # positive's, which changes nothing but their rounding.
             at = rows * C
             own = tl.load(first_ptr + at, mask=inside, other=0)
-            e = tl.load(second_ptr + own[:, None] * D + d[None, :], mask=mask, other=0.0).to(ACCUMULATOR)
+            e = tl.load(second_ptr + own[:, None] * D + d, mask=mask, other=0.0).to(ACCUMULATOR)
             top = tl.sum(o * e, 1)
             if HAS_PROPOSAL:
                 top -= tl.load(third_ptr + at, mask=inside, other=0.0).to(ACCUMULATOR)
@@ -141,9 +144,7 @@ def kernels() -> tuple[Any, Any]:
                 k = e * 0
             for c in range(1, C):
                 other = tl.load(first_ptr + at + c, mask=inside, other=0)
-                e = tl.load(second_ptr + other[:, None] * D + d[None, :], mask=mask, other=0.0).to(
-                    ACCUMULATOR
-                )
+                e = tl.load(second_ptr + other[:, None] * D + d, mask=mask, other=0.0).to(ACCUMULATOR)
                 score = tl.sum(o * e, 1)
                 if HAS_PROPOSAL:
                     score -= tl.load(third_ptr + at + c, mask=inside, other=0.0).to(ACCUMULATOR)
@@ -159,39 +160,58 @@ def kernels() -> tuple[Any, Any]:
             g = g / total[:, None]
             if SECOND:
                 k = k / total[:, None] - (mean / total)[:, None] * g
-            g -= tl.load(second_ptr + own[:, None] * D + d[None, :], mask=mask, other=0.0).to(ACCUMULATOR)
+            g -= tl.load(second_ptr + own[:, None] * D + d, mask=mask, other=0.0).to(ACCUMULATOR)
         return g, k
 
     @triton.jit
-    def _gradients(
-        a, b, begin, end, x_ptr, base_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, scale,
-        LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
-        ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
-        ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+    def _contract(
+        x, y, SPLIT: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr
     ):  # fmt: skip
-        """Sums over the task's rows of the gradients in a [R, K] and b [R, D]."""
-        k = tl.arange(0, BLOCK_K)
-        d = tl.arange(0, BLOCK_D)
-        for_a = a * 0
-        for_b = b * 0
-        for start in range(begin, end, BLOCK_M):
-            places = start + tl.arange(0, BLOCK_M)
+        """x yᵀ [M, R] of x [M, K] and y [R, K]."""
+        M: tl.constexpr = x.shape[0]
+        R: tl.constexpr = y.shape[0]
+        K: tl.constexpr = x.shape[1]
+        if SPLIT == 1:
+            return tl.dot(x, tl.trans(y), input_precision=PRECISION, out_dtype=ACCUMULATOR)
+        x = tl.permute(tl.reshape(x, (M, SPLIT, K // SPLIT)), (1, 0, 2))
+        y = tl.permute(tl.reshape(y, (R, SPLIT, K // SPLIT)), (1, 2, 0))
+        return tl.sum(tl.dot(x, y, input_precision=PRECISION, out_dtype=ACCUMULATOR), 0)
+
+    @triton.jit
+    def _walk(
+        a, b, bar_a, bar_b, begin, end, S, task, r, k, d, mask_a, mask_b, kept_a, kept_b, slopes_ptr,
+        x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R, scale,
+        LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
+        ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr,
+        ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr, KEEP: tl.constexpr, SLOPES: tl.constexpr,
+    ):  # fmt: skip
+        """(a [R, K], b [R, D]) after the steps; keeps those before each, or the slopes along bar_a, bar_b.
+
+        One loop over steps and blocks of rows: in a loop of its own over the rows, the compiler would hold
+        the operands that all blocks share in registers, and spill.
+        """
+        blocks = tl.cdiv(end - begin, BLOCK_M)
+        share = 1 / tl.maximum(end - begin, 1).to(ACCUMULATOR)
+        for_a, for_b = a * 0, b * 0
+        for turn in range(0, S * blocks):
+            step, block = turn // blocks, turn % blocks
+            if KEEP:  # noqa: SIM102
+                if block == 0:
+                    tl.store(kept_b + step * R * D, b, mask=mask_b)
+                    if ADAPT_A:
+                        tl.store(kept_a + step * R * K, a, mask=mask_a)
+            places = begin + block * BLOCK_M + tl.arange(0, BLOCK_M)
             inside = places < end
             rows = places.to(tl.int64)
             if HAS_ORDER:
                 rows = tl.load(order_ptr + places, mask=inside, other=0)
-            x = tl.load(
-                x_ptr + rows[:, None] * K + k[None, :], mask=inside[:, None] & (k < K)[None, :], other=0.0
-            )
-            down, up = tl.trans(a).to(x.dtype), b.to(x.dtype)
-            u = tl.dot(x, down, input_precision=PRECISION, out_dtype=ACCUMULATOR).to(x.dtype)
+            x = tl.load(x_ptr + rows[:, None] * K + k, mask=inside[:, None] & (k < K), other=0.0)
+            up = b.to(x.dtype)
+            u = _contract(x, a.to(x.dtype), SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
             o = scale * tl.dot(u, up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
             if HAS_BASE:
-                o += tl.load(
-                    base_ptr + rows[:, None] * D + d[None, :],
-                    mask=inside[:, None] & (d < D)[None, :],
-                    other=0.0,
-                ).to(ACCUMULATOR)
+                at = base_ptr + rows[:, None] * D + d
+                o += tl.load(at, mask=inside[:, None] & (d < D), other=0.0).to(ACCUMULATOR)
             g, _ = _of_loss(
                 o, o, rows, inside, d, D, first_ptr, second_ptr, third_ptr, C,
                 LOSS, HAS_PROPOSAL, False, ACCUMULATOR,
@@ -199,9 +219,22 @@ def kernels() -> tuple[Any, Any]:
             g = g.to(x.dtype)
             for_b = tl.dot(tl.trans(u), g, for_b, input_precision=PRECISION, out_dtype=ACCUMULATOR)
             if ADAPT_A:
-                h = tl.dot(g, tl.trans(up), input_precision=PRECISION, out_dtype=ACCUMULATOR).to(x.dtype)
+                h = _contract(g, up, SPLIT_D, ACCUMULATOR, PRECISION).to(x.dtype)
                 for_a = tl.dot(tl.trans(h), x, for_a, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-        return for_a * scale, for_b * scale
+            last = block == blocks - 1
+            if SLOPES:
+                slope = tl.sum(bar_b * for_b)
+                if ADAPT_A:
+                    slope += tl.sum(bar_a * for_a)
+                if last:
+                    tl.store(slopes_ptr + task * S + step, -share * scale * slope)
+            rate = tl.load(rates_ptr + step).to(ACCUMULATOR) * share * scale
+            b = tl.where(last, b - rate * for_b, b)
+            for_b = tl.where(last, 0.0, for_b)
+            if ADAPT_A:
+                a = tl.where(last, a - rate * for_a, a)
+                for_a = tl.where(last, 0.0, for_a)
+        return a, b
 
     @triton.jit
     def inner_adapt_kernel(
@@ -209,7 +242,7 @@ def kernels() -> tuple[Any, Any]:
         first_ptr, second_ptr, third_ptr, C, order_ptr, offsets_ptr, K, D, R, scale, S, new_a_ptr, new_b_ptr,
         LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
         ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
-        BLOCK_R: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+        BLOCK_R: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
     ):  # fmt: skip
         task = tl.program_id(0).to(tl.int64)
         begin = tl.load(offsets_ptr + task + 1)
@@ -220,17 +253,11 @@ def kernels() -> tuple[Any, Any]:
         mask_a, mask_b = (r < R) & (k < K), (r < R) & (d < D)
         a = tl.load(a_ptr + task * a_task + r * a_r + k * a_k, mask=mask_a, other=0.0).to(ACCUMULATOR)
         b = tl.load(b_ptr + task * b_task + r * b_r + d * b_d, mask=mask_b, other=0.0).to(ACCUMULATOR)
-        if end > begin:
-            for step in range(0, S):
-                rate = tl.load(rates_ptr + step).to(ACCUMULATOR) / (end - begin).to(ACCUMULATOR)
-                for_a, for_b = _gradients(
-                    a, b, begin, end, x_ptr, base_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr,
-                    K, D, scale, LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, BLOCK_K, BLOCK_D,
-                    ACCUMULATOR, PRECISION,
-                )  # fmt: skip
-                b -= rate * for_b
-                if ADAPT_A:
-                    a -= rate * for_a
+        a, b = _walk(
+            a, b, a, b, begin, end, S, task, r, k, d, mask_a, mask_b, new_a_ptr, new_b_ptr, new_b_ptr,
+            x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R, scale,
+            LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, SPLIT_K, SPLIT_D, ACCUMULATOR, PRECISION, False, False,
+        )  # fmt: skip
         if ADAPT_A:
             at = new_a_ptr + task * R * K + r * K + k
             tl.store(at, a.to(new_a_ptr.dtype.element_ty), mask=mask_a)
@@ -240,17 +267,16 @@ def kernels() -> tuple[Any, Any]:
     @triton.jit
     def inner_derivatives_kernel(
         x_ptr, base_ptr, a_ptr, a_task, a_r, a_k, b_ptr, b_task, b_d, b_r, rates_ptr,
-        first_ptr, second_ptr, third_ptr, C, order_ptr, offsets_ptr, K, D, R, scale, S, WALKED,
+        first_ptr, second_ptr, third_ptr, C, order_ptr, offsets_ptr, K, D, R, scale, S,
         for_a_ptr, for_b_ptr, da_ptr, db_ptr, slopes_ptr, states_a_ptr, states_b_ptr,
         LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
         ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
-        BLOCK_R: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+        BLOCK_R: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
         SECOND_ORDER: tl.constexpr, NEED_A: tl.constexpr,
     ):  # fmt: skip
         task = tl.program_id(0).to(tl.int64)
         begin = tl.load(offsets_ptr + task + 1)
         end = tl.load(offsets_ptr + task + 2)
-        share = 1 / tl.maximum(end - begin, 1).to(ACCUMULATOR)
         r = tl.arange(0, BLOCK_R)[:, None]
         k = tl.arange(0, BLOCK_K)[None, :]
         d = tl.arange(0, BLOCK_D)[None, :]
@@ -258,88 +284,82 @@ def kernels() -> tuple[Any, Any]:
         a = tl.load(a_ptr + task * a_task + r * a_r + k * a_k, mask=mask_a, other=0.0).to(ACCUMULATOR)
         b = tl.load(b_ptr + task * b_task + r * b_r + d * b_d, mask=mask_b, other=0.0).to(ACCUMULATOR)
         at_a, at_b = task * R * K + r * K + k, task * D * R + d * R + r
-        if NEED_A:
+        kept_a = states_a_ptr + task * S * R * K + r * K + k
+        kept_b = states_b_ptr + task * S * R * D + r * D + d
+        bar_a, bar_b = a * 0, b * 0
+        if not SECOND_ORDER:
             bar_a = tl.load(for_a_ptr + at_a, mask=mask_a, other=0.0)
-        bar_b = tl.load(for_b_ptr + at_b, mask=mask_b, other=0.0)
-        kept_a, kept_b = states_a_ptr + task * WALKED * R * K + r * K + k, states_b_ptr + r * D + d
-        kept_b += task * WALKED * R * D
-        for step in range(0, WALKED):
-            if SECOND_ORDER:
-                tl.store(kept_b + step * R * D, b, mask=mask_b)
-                if ADAPT_A:
-                    tl.store(kept_a + step * R * K, a, mask=mask_a)
-            rate = tl.load(rates_ptr + step).to(ACCUMULATOR) * share
-            for_a, for_b = _gradients(
-                a, b, begin, end, x_ptr, base_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr,
-                K, D, scale, LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, BLOCK_K, BLOCK_D,
-                ACCUMULATOR, PRECISION,
-            )  # fmt: skip
-            if not SECOND_ORDER:
-                slope = tl.sum(bar_b * for_b)
-                if ADAPT_A:
-                    slope += tl.sum(bar_a * for_a)
-                tl.store(slopes_ptr + task * S + step, -share * slope)
-            b -= rate * for_b
-            if ADAPT_A:
-                a -= rate * for_a
+            bar_b = tl.load(for_b_ptr + at_b, mask=mask_b, other=0.0)
+        a, b = _walk(
+            a, b, bar_a, bar_b, begin, end, S, task, r, k, d, mask_a, mask_b, kept_a, kept_b,
+            slopes_ptr, x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R,
+            scale, LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, SPLIT_K, SPLIT_D, ACCUMULATOR, PRECISION,
+            SECOND_ORDER, not SECOND_ORDER,
+        )  # fmt: skip
         if SECOND_ORDER:
-            # What one thread stored others may load.
-            tl.debug_barrier()
-            for back in range(0, S):
-                step = S - 1 - back
-                if back > 0:
-                    b = tl.load(kept_b + step * R * D, mask=mask_b, other=0.0)
-                    if ADAPT_A:
-                        a = tl.load(kept_a + step * R * K, mask=mask_a, other=0.0)
-                bent_a = a * 0
-                bent_b = b * 0
-                slope = tl.zeros((BLOCK_M,), ACCUMULATOR)
-                for start in range(begin, end, BLOCK_M):
-                    places = start + tl.arange(0, BLOCK_M)
-                    inside = places < end
-                    rows = places.to(tl.int64)
-                    if HAS_ORDER:
-                        rows = tl.load(order_ptr + places, mask=inside, other=0)
-                    x = tl.load(x_ptr + rows[:, None] * K + k, mask=inside[:, None] & (k < K), other=0.0)
-                    up, bar_up = b.to(x.dtype), bar_b.to(x.dtype)
-                    down = tl.trans(a).to(x.dtype)
-                    u = tl.dot(x, down, input_precision=PRECISION, out_dtype=ACCUMULATOR).to(x.dtype)
-                    o = scale * tl.dot(u, up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                    if HAS_BASE:
-                        o += tl.load(
-                            base_ptr + rows[:, None] * D + d, mask=inside[:, None] & (d < D), other=0.0
-                        ).to(ACCUMULATOR)
-                    v = tl.dot(u, bar_up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                    if ADAPT_A:
-                        down = tl.trans(bar_a).to(x.dtype)
-                        w = tl.dot(x, down, input_precision=PRECISION, out_dtype=ACCUMULATOR).to(x.dtype)
-                        v = tl.dot(w, up, v, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                    v = v * scale
-                    g, bent = _of_loss(
-                        o, v, rows, inside, tl.arange(0, BLOCK_D), D, first_ptr, second_ptr, third_ptr, C,
-                        LOSS, HAS_PROPOSAL, True, ACCUMULATOR,
-                    )  # fmt: skip
-                    slope += tl.sum(g * v, 1)
-                    g, bent = g.to(x.dtype), bent.to(x.dtype)
-                    bent_b = tl.dot(
-                        tl.trans(u), bent, bent_b, input_precision=PRECISION, out_dtype=ACCUMULATOR
-                    )
-                    if ADAPT_A:
-                        bent_b = tl.dot(
-                            tl.trans(w), g, bent_b, input_precision=PRECISION, out_dtype=ACCUMULATOR
-                        )
-                    if NEED_A:
-                        t = tl.dot(bent, tl.trans(up), input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                        t = tl.dot(g, tl.trans(bar_up), t, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                        t = tl.trans(t.to(x.dtype))
-                        bent_a = tl.dot(t, x, bent_a, input_precision=PRECISION, out_dtype=ACCUMULATOR)
-                tl.store(slopes_ptr + task * S + step, -share * tl.sum(slope))
-                rate = tl.load(rates_ptr + step).to(ACCUMULATOR) * share * scale
-                bar_b -= rate * bent_b
-                if NEED_A:
-                    bar_a -= rate * bent_a
             if NEED_A:
-                tl.store(da_ptr + at_a, bar_a, mask=mask_a)
-            tl.store(db_ptr + at_b, bar_b, mask=mask_b)
+                tl.store(da_ptr + at_a, tl.load(for_a_ptr + at_a, mask=mask_a, other=0.0), mask=mask_a)
+            tl.store(db_ptr + at_b, tl.load(for_b_ptr + at_b, mask=mask_b, other=0.0), mask=mask_b)
+            # What one thread stored others load.
+            tl.debug_barrier()
+            blocks = tl.cdiv(end - begin, BLOCK_M)
+            share = 1 / tl.maximum(end - begin, 1).to(ACCUMULATOR)
+            bent_a, bent_b = a * 0, b * 0
+            slope = tl.zeros((BLOCK_M,), ACCUMULATOR)
+            for turn in range(0, S * blocks):
+                step, block = S - 1 - turn // blocks, turn % blocks
+                b = tl.load(kept_b + step * R * D, mask=mask_b, other=0.0)
+                if ADAPT_A:
+                    a = tl.load(kept_a + step * R * K, mask=mask_a, other=0.0)
+                places = begin + block * BLOCK_M + tl.arange(0, BLOCK_M)
+                inside = places < end
+                rows = places.to(tl.int64)
+                if HAS_ORDER:
+                    rows = tl.load(order_ptr + places, mask=inside, other=0)
+                x = tl.load(x_ptr + rows[:, None] * K + k, mask=inside[:, None] & (k < K), other=0.0)
+                up = b.to(x.dtype)
+                bar_up = tl.load(db_ptr + at_b, mask=mask_b, other=0.0).to(x.dtype)
+                u = _contract(x, a.to(x.dtype), SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
+                o = scale * tl.dot(u, up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                if HAS_BASE:
+                    at = base_ptr + rows[:, None] * D + d
+                    o += tl.load(at, mask=inside[:, None] & (d < D), other=0.0).to(ACCUMULATOR)
+                v = tl.dot(u, bar_up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                if ADAPT_A:
+                    bar_down = tl.load(da_ptr + at_a, mask=mask_a, other=0.0).to(x.dtype)
+                    w = _contract(x, bar_down, SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
+                    v = tl.dot(w, up, v, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                v = v * scale
+                g, bent = _of_loss(
+                    o, v, rows, inside, d, D, first_ptr, second_ptr, third_ptr, C,
+                    LOSS, HAS_PROPOSAL, True, ACCUMULATOR,
+                )  # fmt: skip
+                slope += tl.sum(g * v, 1)
+                g, bent = g.to(x.dtype), bent.to(x.dtype)
+                bent_b = tl.dot(tl.trans(u), bent, bent_b, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                if ADAPT_A:
+                    bent_b = tl.dot(tl.trans(w), g, bent_b, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                if NEED_A:
+                    t = _contract(bent, up, SPLIT_D, ACCUMULATOR, PRECISION)
+                    t += _contract(g, bar_up, SPLIT_D, ACCUMULATOR, PRECISION)
+                    t = tl.trans(t.to(x.dtype))
+                    bent_a = tl.dot(t, x, bent_a, input_precision=PRECISION, out_dtype=ACCUMULATOR)
+                last = block == blocks - 1
+                if last:
+                    tl.store(slopes_ptr + task * S + step, -share * tl.sum(slope))
+                    rate = tl.load(rates_ptr + step).to(ACCUMULATOR) * share * scale
+                    bar_b = tl.load(db_ptr + at_b, mask=mask_b, other=0.0)
+                    if NEED_A:
+                        bar_a = tl.load(da_ptr + at_a, mask=mask_a, other=0.0)
+                        tl.debug_barrier()
+                        tl.store(da_ptr + at_a, bar_a - rate * bent_a, mask=mask_a)
+                    else:
+                        tl.debug_barrier()
+                    tl.store(db_ptr + at_b, bar_b - rate * bent_b, mask=mask_b)
+                    tl.debug_barrier()
+                slope = tl.where(last, 0.0, slope)
+                bent_b = tl.where(last, 0.0, bent_b)
+                if NEED_A:
+                    bent_a = tl.where(last, 0.0, bent_a)
 
     return inner_adapt_kernel, inner_derivatives_kernel
