@@ -75,6 +75,7 @@ bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk O
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benches/topk.py $(OPTIONS)
 
 bench-gpu: setup  ## check and measure the Triton kernels; needs an NVIDIA GPU
+	$(BIN)/python benches/heads_gpu.py
 	$(BIN)/python benches/adapters_gpu.py
 
 constraints: setup  ## pin the environment as it is now

@@ -2,12 +2,13 @@
 
     python benches/adapters_gpu.py [--quick]        (or: make bench-gpu)
 
-Checks before it measures: errors against float64 of the same rounded inputs (fp32 < 1e-6, tf32 < 1e-3,
-bf16 < 1e-2 of the largest value), the same bytes over 20 runs, and a CUDA graph replayed with another mix of
-tasks. Then forward, and forward with backward: the median with p20 and p80 in microseconds and the peak
-memory, eager and as a CUDA graph, with inputs rotated through more memory than the L2 cache holds, against
-padded bmm, gather + bmm (up to 4 GB of copies) and the ``grouped_mm`` chain (under 1,024 tasks). The share of
-the byte roofline is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
+Checks before it measures: errors against float64 of the same rounded inputs (fp32 < 1e-6, tf32 < 2e-3, as the
+matrix units cut an operand after 10 bits, bf16 < 1e-2 of the largest value), the same bytes over 20 runs, and
+a CUDA graph replayed with another mix of tasks. Then forward, and forward with backward: the median with p20
+and p80 in microseconds and the peak memory, eager and as a CUDA graph, with inputs rotated through more
+memory than the L2 cache holds, against padded bmm and gather + bmm (up to 4 GB of copies; as they are and
+compiled), the ``grouped_mm`` chain (under 1,024 tasks) and a loop over tasks. The share of the byte roofline
+is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
 ``benches/results/adapters_gpu.csv`` with card, versions and date.
 """
 
@@ -18,6 +19,7 @@ import csv
 import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -126,6 +128,17 @@ def peers(
         down = torch.bmm(a[tasks], x[:, :, None])
         return functional.linear(x, weight) + torch.bmm(b[tasks], down)[:, :, 0]
 
+    bounds = [0, *ends.tolist()]
+
+    def looped(given: Tensors) -> torch.Tensor:
+        x, weight, a, b = given
+        parts = [
+            x[start:end] @ a[task].T @ b[task].T
+            for task, (start, end) in enumerate(pairwise(bounds))
+            if end > start
+        ]
+        return functional.linear(x, weight) + torch.cat(parts)
+
     def chain(given: Tensors) -> torch.Tensor:
         x, weight, a, b = given
         down = functional.grouped_mm(x, a.mT, offs=offsets)
@@ -134,10 +147,14 @@ def peers(
     found: dict[str, Callable[[Tensors], Any]] = {}
     if n_tasks * longest * d * size < 4 << 30:
         found["padded_bmm"] = padded
+        found["padded_bmm, compiled"] = torch.compile(padded, dynamic=False)
     if 2 * len(tasks) * r * d * size < 4 << 30:
         found["gather_bmm"] = gathered
+        found["gather_bmm, compiled"] = torch.compile(gathered, dynamic=False)
     if n_tasks < 1024:
         found["grouped_mm"] = chain
+    if n_tasks <= 1024:
+        found["loop"] = looped
     return found
 
 
@@ -231,7 +248,7 @@ def main() -> None:
 
     for dtype, precision, bound in (
         (torch.float32, "highest", 1e-6),
-        (torch.float32, "medium", 1e-3),
+        (torch.float32, "medium", 2e-3),
         (torch.bfloat16, "highest", 1e-2),
         (torch.float16, "highest", 1e-2),
     ):

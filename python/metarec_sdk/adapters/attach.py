@@ -11,7 +11,15 @@ from pathlib import Path
 
 from torch import Tensor, nn
 
-from metarec_sdk.adapters.adapted_linear import AdaptedLinear, Assignment, TaskAdapter
+from metarec_sdk.adapters.adapted_linear import (
+    AdaptedConv1D,
+    AdaptedLayer,
+    AdaptedLinear,
+    Assignment,
+    TaskAdapter,
+    is_conv1d,
+    weight_of,
+)
 from metarec_sdk.adapters.checks import check_counts
 from metarec_sdk.adapters.task_files import load_tasks, save_tasks
 from metarec_sdk.errors import ArgumentError, UnknownIdError
@@ -25,52 +33,44 @@ def attach_adapters(
     rank: int,
     scale: float = 1.0,
     shared_a: bool = False,
+    sparse: bool = False,
     freeze: bool = True,
 ) -> AttachedAdapters:
     """Give the targeted linear layers of a model one low-rank adapter per task, in place.
 
-    targets: names of `nn.Linear` modules: the last part (``"q_proj"``), a full dotted name, or a pattern
-    (``"encoder.*.fc?"``). tasks: T. rank: r of every adapter. shared_a: one A for all tasks, so that a task
-    is its B alone. freeze: no gradients for the model's own parameters.
+    targets: names of linear layers (`nn.Linear`, and ``Conv1D`` of transformers): the last part
+    (``"q_proj"``), a full dotted name, or a pattern (``"encoder.*.fc?"``). tasks: T. rank: r of every
+    adapter. shared_a: one A for all tasks, so that a task is its B alone. sparse: gradients of the batch's
+    tasks only, see `TaskAdapter`. freeze: no gradients for the model's own parameters.
 
-    Raises `UnknownIdError` for a target that no linear layer has, `ArgumentError` for one that can't carry an
-    adapter because the module around it doesn't call it.
+    Raises `UnknownIdError` for a target that no layer has, `ArgumentError` for one that can't carry an
+    adapter: it isn't linear, has hooks or a forward of its own, or the module around it doesn't call it.
     """
     check_counts(tasks=tasks, rank=rank)
-    layers = {name: module for name, module in model.named_modules() if isinstance(module, nn.Linear)}
-    if any(isinstance(layer, AdaptedLinear) for layer in layers.values()):
+    if any(isinstance(module, AdaptedLayer) for module in model.modules()):
         raise ArgumentError("the model has adapters already; detach() them first")
-    chosen: dict[str, nn.Linear] = {}
-    for target in [targets] if isinstance(targets, str) else targets:
-        found = {name: layer for name, layer in layers.items() if _matches(name, target)}
-        if not found:
-            close = get_close_matches(target, {name.rsplit(".", 1)[-1] for name in layers} | set(layers))
-            hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise UnknownIdError(f"targets names {target!r}, which no linear layer of the model has{hint}")
-        chosen |= found
-    for name in chosen:
-        if isinstance(_parent(model, name)[0], nn.MultiheadAttention):
-            raise ArgumentError(
-                f"{name} belongs to nn.MultiheadAttention, which uses its weight without calling it; an "
-                f"adapter would have no effect. Target the feed-forward layers, or write attention with "
-                f"linear layers of its own"
-            )
+    chosen = _chosen_layers(model, [targets] if isinstance(targets, str) else targets)
+    for name, layer in chosen.items():
+        _check_layer(name, layer, _parent(model, name)[0])
     if freeze:
         model.requires_grad_(False)
     assignment = Assignment(tasks)
-    adapted = {}
+    adapted: dict[str, AdaptedLayer] = {}
     for name, layer in chosen.items():
+        weight = weight_of(layer)
         adapter = TaskAdapter(
-            layer.in_features,
-            layer.out_features,
+            weight.shape[1],
+            weight.shape[0],
             tasks=tasks,
             rank=rank,
             scale=scale,
             shared_a=shared_a,
-            device=layer.weight.device,
-            dtype=layer.weight.dtype,
+            sparse=sparse,
+            device=weight.device,
+            dtype=weight.dtype,
         )
-        adapted[name] = AdaptedLinear(layer, adapter, assignment)
+        kind = AdaptedConv1D if is_conv1d(layer) else AdaptedLinear
+        adapted[name] = kind(layer, adapter, assignment)
     return AttachedAdapters(model, adapted, chosen, assignment)
 
 
@@ -80,8 +80,8 @@ class AttachedAdapters:
     def __init__(
         self,
         model: nn.Module,
-        layers: dict[str, AdaptedLinear],
-        originals: dict[str, nn.Linear],
+        layers: dict[str, AdaptedLayer],
+        originals: dict[str, nn.Module],
         assignment: Assignment,
     ) -> None:
         self.model, self.layers = model, layers
@@ -144,6 +144,52 @@ class AttachedAdapters:
         if any(not 0 <= task < self.n_tasks for task in chosen):
             raise ArgumentError(f"tasks must be 0 … {self.n_tasks - 1}, got {chosen}")
         return chosen
+
+
+def _chosen_layers(model: nn.Module, targets: Sequence[str]) -> dict[str, nn.Module]:
+    """Name -> linear layer of every target."""
+    modules = dict(model.named_modules())
+    layers = {
+        n: module for n, module in modules.items() if isinstance(module, nn.Linear) or is_conv1d(module)
+    }
+    chosen: dict[str, nn.Module] = {}
+    for target in targets:
+        found = {name: layer for name, layer in layers.items() if _matches(name, target)}
+        other = next((type(m).__name__ for name, m in modules.items() if _matches(name, target)), None)
+        if not found and other:
+            raise ArgumentError(
+                f"targets names {target!r}, which is a {other}; only linear layers can carry an adapter, "
+                f"here {sorted({name.rsplit('.', 1)[-1] for name in layers})}"
+            )
+        if not found:
+            close = get_close_matches(target, {name.rsplit(".", 1)[-1] for name in layers} | set(layers))
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise UnknownIdError(f"targets names {target!r}, which no linear layer of the model has{hint}")
+        chosen |= found
+    return chosen
+
+
+def _check_layer(name: str, layer: nn.Module, parent: nn.Module) -> None:
+    """Raise `ArgumentError` where the layer with an adapter in its place would compute something else."""
+    if not name:
+        raise ArgumentError("the model is itself the linear layer; put it into an nn.Sequential")
+    if isinstance(parent, nn.MultiheadAttention):
+        raise ArgumentError(
+            f"{name} belongs to nn.MultiheadAttention, which uses its weight without calling it; an adapter "
+            f"would have no effect. Target the feed-forward layers, or write attention with linear layers of "
+            f"its own"
+        )
+    own_forward = "forward" in vars(layer) or not (
+        is_conv1d(layer) or type(layer).forward is nn.Linear.forward
+    )
+    hooks = (layer._forward_hooks, layer._forward_pre_hooks, layer._backward_hooks, layer._backward_pre_hooks)
+    weight = layer._parameters.get("weight")
+    if own_forward or any(hooks) or weight is None or not weight.is_floating_point():
+        raise ArgumentError(
+            f"{name} is a {type(layer).__name__} with a forward of its own, hooks, or a weight that isn't a "
+            f"floating-point parameter, which an adapted layer in its place wouldn't keep; remove them "
+            f"first, or use TaskAdapter inside your own layer"
+        )
 
 
 def _matches(name: str, target: str) -> bool:

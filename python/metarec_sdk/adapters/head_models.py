@@ -15,8 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from metarec_sdk.adapters.batch import EpisodeTensors
-from metarec_sdk.adapters.natpar_torch import natpar_query, natpar_sums
-from metarec_sdk.adapters.ridge_torch import ridge_query
+from metarec_sdk.kernels.natpar import natpar, natpar_sums
+from metarec_sdk.kernels.ridge import ridge_query
 from metarec_sdk.types import Head, State
 
 Tables = Literal["untied", "tied", "rotation", "fixed"]
@@ -42,8 +42,8 @@ class NatparValues:
 
     def query(self, batch: EpisodeTensors) -> torch.Tensor:
         """f[b, m], each user's vector."""
-        r, kappa = natpar_sums(batch.support, _aged(batch, self.age_weights), self.psi_in)
-        return natpar_query(r, kappa, self.variance, self.edges, _member_means(self.prior_mean, batch))
+        weights, means = _aged(batch, self.age_weights), _member_means(self.prior_mean, batch)
+        return natpar(batch.support, weights, self.psi_in, self.variance, self.edges, means)[0]
 
     def evidence(self, batch: EpisodeTensors) -> tuple[torch.Tensor, torch.Tensor]:
         """(estimate f[b, m] of each user's vector by the data alone, its precision f[b, m]).

@@ -11,7 +11,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from metarec_sdk.adapters.adapted_linear import AdaptedLinear
+from metarec_sdk.adapters.adapted_linear import AdaptedLayer
 from metarec_sdk.errors import ArtefactError, StorageError
 
 _SHARED = "shared.safetensors"
@@ -19,7 +19,7 @@ _NAME = re.compile(r"task-(\d+)\.safetensors")
 _FORMAT = {"format": "metarec-task-adapter", "version": "1"}
 
 
-def save_tasks(folder: Path, layers: Mapping[str, AdaptedLinear], tasks: Sequence[int]) -> None:
+def save_tasks(folder: Path, layers: Mapping[str, AdaptedLayer], tasks: Sequence[int]) -> None:
     """Write the tasks' files; raises `StorageError` where the folder can't be written."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -43,7 +43,7 @@ def save_tasks(folder: Path, layers: Mapping[str, AdaptedLinear], tasks: Sequenc
 
 
 def load_tasks(
-    folder: Path, layers: Mapping[str, AdaptedLinear], tasks: Sequence[int] | None, n_tasks: int
+    folder: Path, layers: Mapping[str, AdaptedLayer], tasks: Sequence[int] | None, n_tasks: int
 ) -> None:
     """Read tasks (all in the folder where None) into the layers; everything is checked before it is taken."""
     if tasks is None:
@@ -72,7 +72,7 @@ def load_tasks(
                     layer.adapter.a[task] = tensors[f"{name}.a"].to(layer.adapter.a)
 
 
-def _is_shared(layer: AdaptedLinear) -> bool:
+def _is_shared(layer: AdaptedLayer) -> bool:
     """One A for several tasks; with a single task A is that task's own."""
     return len(layer.adapter.a) == 1 and layer.adapter.n_tasks > 1
 

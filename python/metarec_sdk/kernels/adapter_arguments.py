@@ -36,6 +36,11 @@ def check_adapter(
             f"the plan is for {plan.n_rows} rows in {plan.n_tasks} tasks, got {x.shape[0]} rows, {len(a)} A "
             f"and {len(b)} B"
         )
+    if plan.offsets.device != x.device:
+        raise ArgumentError(
+            f"the plan lies on {plan.offsets.device}, x on {x.device}; move the task ids to "
+            f"{x.device} before they are planned or assigned"
+        )
     if weight is not None and weight.shape != (b.shape[1], x.shape[1]):
         raise ArgumentError(f"weight must be {[b.shape[1], x.shape[1]]}, got {list(weight.shape)}")
     if bias is not None and (weight is None or bias.shape != (b.shape[1],)):

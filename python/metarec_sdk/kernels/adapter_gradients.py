@@ -18,6 +18,7 @@ from metarec_sdk.errors import ArgumentError
 from metarec_sdk.kernels import launch
 from metarec_sdk.kernels.gradient_kernels import Step, launch_pair
 from metarec_sdk.kernels.plan import PlanTensors, TaskPlan
+from metarec_sdk.kernels.signature import known_signature
 from metarec_sdk.kernels.task_matmul import matmul
 from metarec_sdk.kernels.task_outer import shared_outer
 
@@ -61,10 +62,7 @@ def adapter_gradients_of_present(
     Waits for the device, as p isn't known before.
     """
     _check(ds, x, dy, s, plan)
-    present = torch.nonzero(plan.offsets[2:] > plan.offsets[1:-1])[:, 0]  # [p]
-    ends = plan.offsets.index_select(0, present + 2)
-    offsets = torch.cat([plan.offsets[:2], ends])  # [p + 2]
-    compact = plan.compact(offsets)
+    present, compact = plan.present
     return present, *compute_gradients(ds, x, dy, s, compact, 1.0, scale, (False, False), (True, True))
 
 
@@ -192,6 +190,7 @@ def _check(ds: Tensor, x: Tensor, dy: Tensor, s: Tensor, plan: TaskPlan) -> None
 
 class _Gradients(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(
         ds: Tensor,
         x: Tensor,

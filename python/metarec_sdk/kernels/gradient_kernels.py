@@ -27,7 +27,8 @@ from metarec_sdk.kernels.plan import CHUNK_ROWS, TaskPlan
 
 tl: Any = None  # triton.language once the kernels are built; kernels find it among the module's names
 _finish: Any = None
-_BLOCK_ROWS = 32
+_BLOCK_ROWS = 16  # the least for a matrix instruction, so that short tasks waste few rows
+_OPTIONS = {"num_warps": 2, "num_stages": 4, "enable_fp_fusion": True}
 
 
 class Step(NamedTuple):
@@ -88,12 +89,14 @@ def launch_pair(
         "ACCUMULATOR": launch.accumulator(narrow.dtype),
     }
     chunk_kernel, task_kernel = kernels()
+    short = narrow.dtype.itemsize <= 2
     options = launch.options(block, narrow.dtype)
     if plan.chunks.shape[1]:
         chunk_kernel[(plan.chunks.shape[1], columns)](
             *sides, workspace, plan.order, plan.offsets, plan.chunks, plan.chunks.shape[1], places,
-            rank, width, rate, decay, HAS_ORDER=plan.order is not None, BLOCK_M=_BLOCK_ROWS,
-            PRECISION=launch.dot_precision(), **constants, **options,
+            rank, width, rate, decay, HAS_ORDER=plan.order is not None,
+            BLOCK_M=_BLOCK_ROWS if short else 2 * _BLOCK_ROWS,
+            PRECISION=launch.dot_precision(), **constants, **(_OPTIONS if short else options),
         )  # fmt: skip
     task_kernel[(plan.n_tasks, columns)](
         *sides[2:8], *sides[10:16], workspace, plan.offsets, places, rank, width, rate, decay,

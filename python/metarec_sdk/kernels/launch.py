@@ -15,6 +15,8 @@ LEAST_DOT = 16
 _WIDEST_ROW = 512  # bytes
 WIDEST_RANK = 64
 """Rank up to which one program holds a task's rank dimension."""
+MOST_REGISTERS = 255
+"""Registers that a thread may have, given where the assembler would rather spill than have fewer threads."""
 
 
 def runs_kernel(x: Tensor) -> bool:
@@ -24,7 +26,13 @@ def runs_kernel(x: Tensor) -> bool:
 
 @functools.cache
 def _triton_works() -> bool:
-    return torch.cuda.get_device_capability() >= (8, 0) and not triton_problem()
+    return capability() >= 8 and not triton_problem()
+
+
+@functools.cache
+def capability() -> int:
+    """The first number of the compute capability of the current device."""
+    return torch.cuda.get_device_capability()[0]
 
 
 def power_of_two(n: int, least: int = LEAST_DOT) -> int:
@@ -65,9 +73,21 @@ def contraction_block(width: int, dtype: torch.dtype) -> int:
 
 def options(width: int, dtype: torch.dtype) -> dict[str, Any]:
     """Warps and pipeline stages for an accumulator that is ``width`` columns wide; fixed, as a search at run
-    time would make results depend on timing."""
+    time would make results depend on timing.
+
+    From 9.0 on, operands of matrix instructions stay in shared memory; before, they take registers too.
+    """
+    widest = 256 if capability() >= 9 else 255  # bytes that four warps hold
     return {
-        "num_warps": 8 if width * dtype.itemsize > 256 else 4,
+        "num_warps": 8 if width * dtype.itemsize > widest else 4,
         "num_stages": 2 if dtype.itemsize >= 4 else 3,
         "enable_fp_fusion": True,
     }
+
+
+def sum_by_item(rows: Tensor, items: Tensor, n: int) -> Tensor:
+    """f[n, m], the sum of the rows f[..., m] of each item i64[...]; in sorted order on a GPU, so that two
+    runs give the same bytes."""
+    total: Tensor
+    total = torch.ops.aten.embedding_dense_backward(rows, items, n, -1, False)  # no padding, no mean
+    return total

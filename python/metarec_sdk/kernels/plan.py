@@ -69,6 +69,16 @@ class TaskPlan:
         return TaskPlan.of(self.n_rows, self.order, offsets, tiles, chunks, self.block_rows)
 
     @cached_property
+    def present(self) -> tuple[Tensor, TaskPlan]:
+        """(i64[p], the tasks that have rows, ascending; the plan in which they are tasks 0 … p - 1).
+
+        Waits for the device, as p isn't known before.
+        """
+        tasks = torch.nonzero(self.offsets[2:] > self.offsets[1:-1])[:, 0]  # [p]
+        ends = self.offsets.index_select(0, tasks + 2)
+        return tasks, self.compact(torch.cat([self.offsets[:2], ends]))
+
+    @cached_property
     def grouping(self) -> Grouping:
         """How a CPU batches the tasks; waits for the device."""
         return Grouping.of(self.order, self.offsets)
@@ -138,7 +148,7 @@ def _check(tasks: Tensor, n_tasks: int) -> None:
 def _block_rows(n: int, n_tasks: int) -> int:
     """Tiles about as long as a task has rows, so that few of their rows are empty."""
     per_task = n / max(min(n, n_tasks), 1)
-    return 16 if per_task <= 24 else 32 if per_task <= 96 else 64
+    return 16 if per_task <= 24 else 64
 
 
 def _tiles(offsets: Tensor, n: int, block: int) -> Tensor:

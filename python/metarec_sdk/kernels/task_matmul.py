@@ -20,6 +20,7 @@ from torch import Tensor
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.kernels import launch
 from metarec_sdk.kernels.plan import TaskPlan
+from metarec_sdk.kernels.signature import known_signature
 
 tl: Any = None  # triton.language once a kernel is built
 
@@ -77,6 +78,7 @@ def compute_matmul(x: Tensor, matrices: Tensor, plan: TaskPlan) -> Tensor:
 
 class _Matmul(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(x: Tensor, matrices: Tensor, plan: TaskPlan) -> Tensor:
         return compute_matmul(x, matrices, plan)
 

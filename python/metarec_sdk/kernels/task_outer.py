@@ -20,6 +20,7 @@ from metarec_sdk.errors import ArgumentError
 from metarec_sdk.kernels import launch
 from metarec_sdk.kernels.gradient_kernels import launch_outer
 from metarec_sdk.kernels.plan import TaskPlan
+from metarec_sdk.kernels.signature import known_signature
 from metarec_sdk.kernels.task_matmul import matmul
 
 
@@ -70,6 +71,7 @@ def shared_outer(x: Tensor, y: Tensor, plan: TaskPlan, *, masked: bool = False) 
 
 class _Outer(torch.autograd.Function):
     @staticmethod
+    @known_signature
     def forward(x: Tensor, y: Tensor, plan: TaskPlan, shared: bool) -> Tensor:
         return compute_outer(x, y, plan, shared)
 

@@ -133,6 +133,8 @@ def test_the_module_alone_and_bad_arguments():
     model, adapters = made()
     with pytest.raises(UnknownIdError, match="did you mean 'q_proj'"):
         attach_adapters(adapters.detach(), ["q_prj"], tasks=2, rank=2)
+    with pytest.raises(ArgumentError, match="itself the linear layer"):
+        attach_adapters(nn.Linear(3, 3), ["*"], tasks=2, rank=2)
     with pytest.raises(ArgumentError, match="rank must be"):
         attach_adapters(model, ["q_proj"], tasks=2, rank=0)
     again = attach_adapters(model, ["q_proj"], tasks=2, rank=1)
@@ -144,3 +146,34 @@ def test_the_module_alone_and_bad_arguments():
         model(torch.randn(2, 2, 5))
     with pytest.raises(ArgumentError, match=r"tasks must be 0 … 1"):
         again.save("unused", [2])
+
+
+def test_layers_that_do_more_than_multiply_are_refused():
+    """In their place an adapted layer would silently leave that out."""
+
+    class Doubled(nn.Linear):
+        def forward(self, x):
+            return 2 * super().forward(x)
+
+    hooked, patched, half = nn.Linear(3, 3), nn.Linear(3, 3), nn.Linear(3, 3)
+    hooked.register_forward_hook(lambda module, inputs, y: 2 * y)
+    patched.forward = lambda x: x
+    half.weight = nn.Parameter(half.weight.detach().to(torch.int8), requires_grad=False)
+    normed = nn.utils.parametrizations.weight_norm(nn.Linear(3, 3))
+    for layer in (Doubled(3, 3), hooked, patched, normed, half):
+        model = nn.Sequential(nn.Linear(3, 3), layer)
+        with pytest.raises(ArgumentError, match=r"1 is a .* with a forward of its own, hooks"):
+            attach_adapters(model, ["0", "1"], tasks=2, rank=2)
+        assert model[0].weight.requires_grad
+        assert type(model[0]) is nn.Linear
+    with pytest.raises(ArgumentError, match=r"'1.0', which is a ReLU; only linear layers.*\['0'\]"):
+        attach_adapters(nn.Sequential(nn.Linear(3, 3), nn.Sequential(nn.ReLU())), ["1.0"], tasks=2, rank=2)
+
+
+def test_an_empty_batch():
+    model, adapters = made()
+    with adapters.assign(torch.empty(0, dtype=torch.int64)):
+        y = model(torch.randn(0, 6, 5))
+    assert y.shape == (0, 6, 3)
+    y.sum().backward()
+    assert all(not parameter.grad.any() for parameter in adapters.parameters())

@@ -68,10 +68,13 @@ def by_hand(problem, loop, learned):
     return parent
 
 
+@pytest.mark.parametrize("sizes", [(0.5, 0.5), (0.99, 0.01)], ids=["even", "one task 100 times the other"])
 @pytest.mark.parametrize("n_tasks", [2, 3])
-def test_batched_rounds_are_the_loop_over_tasks(world, mean_backbone, n_tasks):
+def test_batched_rounds_are_the_loop_over_tasks(world, mean_backbone, n_tasks, sizes):
     """Three tasks, two inhabited: the empty one takes no part."""
-    problem = problem_of(world, mean_backbone, n_tasks, torch.float64)
+    problem = problem_of(world, mean_backbone, n_tasks, torch.float64, sizes=sizes)
+    counts = torch.bincount(problem.training.rows[:, 0])
+    assert sizes[0] == 0.5 or counts[0] > 50 * counts[1] > 0
     learned = starting_point(problem, 3)
     loop = loop_of(problem)
     problem.generator.manual_seed(7)

@@ -13,6 +13,7 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 
 os.environ["TRITON_CACHE_DIR"] = tempfile.mkdtemp()
@@ -44,7 +45,8 @@ class Recorder:
 
     def __getitem__(self, grid):
         def record(*positional, **named):
-            options = {name: named.pop(name) for name in ("num_warps", "num_stages", "enable_fp_fusion")}
+            names = "num_warps", "num_stages", "enable_fp_fusion", "maxnreg"
+            options = {name: named.pop(name) for name in names if name in named}
             values = dict(zip(self.kernel.arg_names, positional)) | named
             LAUNCHES[f"{self.kernel.__name__} {self.label[0]}"] = self.kernel, values, options
 
@@ -107,23 +109,36 @@ def main() -> None:
         module.kernel = functools.partial(Recorder, module.kernel(), label)
     recorders = tuple(Recorder(kernel, label) for kernel in gradient_kernels.kernels())
     gradient_kernels.kernels = lambda: recorders
+    report(functools.partial(layers, label))
+
+
+def report(note_launches: Callable[[bool], None]) -> None:
+    """Compile for the capabilities that the command line names what is launched there.
+
+    note_launches is told whether every size is wanted.
+    """
+    results = {}
+    for capability in (int(argument) for argument in sys.argv[1:] if argument.isdigit()):
+        LAUNCHES.clear()
+        launch.capability = lambda major=capability // 10: major
+        note_launches("--all" in sys.argv)
+        for name, launched in LAUNCHES.items():
+            results[f"sm_{capability} {name}"] = resources(*launched, capability)
+    print(json.dumps(results))
+
+
+def layers(label: list[str], every_size: bool) -> None:
+    """Layers of the sizes that are shipped."""
     layer(torch.bfloat16, 128, 16, 64, label)
     layer(torch.bfloat16, 256, 64, 64, label)
     layer(torch.bfloat16, 1024, 16, 32, label)
     layer(torch.float32, 128, 16, 32, label)
-    if "--all" in sys.argv:
+    if every_size:
         layer(torch.bfloat16, 64, 8, 16, label)
         layer(torch.float16, 128, 64, 64, label)
         layer(torch.float32, 64, 64, 64, label)
         layer(torch.float32, 128, 64, 64, label)
         layer(torch.float32, 512, 16, 64, label)
-    results = {
-        f"sm_{capability} {name}": resources(*launched, int(capability))
-        for capability in sys.argv[1:]
-        if capability.isdigit()
-        for name, launched in LAUNCHES.items()
-    }
-    print(json.dumps(results))
 
 
 if __name__ == "__main__":

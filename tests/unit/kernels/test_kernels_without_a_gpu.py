@@ -16,6 +16,20 @@ def test_interpreted_kernels_agree_with_their_references(run_script):
         assert error < (1e-12 if "float64" in case else 1e-6), case
 
 
+def test_interpreted_kernels_of_heads_and_lists_agree_with_their_references(run_script):
+    errors = json.loads(run_script("interpret_heads.py").splitlines()[-1])
+    assert len(errors) > 30
+    for case, error in errors.items():
+        bound = 0 if "topk" in case else 1e-12 if "float64" in case else 1e-6
+        assert error <= bound, case
+
+
+def test_changed_kernels_of_heads_and_lists_are_found_out(run_script):
+    errors = json.loads(run_script("interpret_heads.py", "mutants").splitlines()[-1])
+    assert len(errors) > 20
+    assert all(error > 1e-2 for error in errors.values()), errors
+
+
 def test_changed_kernels_are_found_out(run_script):
     errors = json.loads(run_script("interpret_kernels.py", "mutants").splitlines()[-1])
     assert len(errors) > 5
@@ -37,7 +51,11 @@ class TestCompiledAhead:
     def test_for_sm_90(self, run_script):
         check_resources("90", run_script("compile_kernels.py", "90"))
 
+    def test_heads_and_lists_for_sm_90(self, run_script):
+        check_resources("90", run_script("compile_heads.py", "90"))
+
     @pytest.mark.slow
     @pytest.mark.parametrize("capability", ["80", "90", "100"])
     def test_every_size(self, run_script, capability):
         check_resources(capability, run_script("compile_kernels.py", "--all", capability))
+        check_resources(capability, run_script("compile_heads.py", "--all", capability))

@@ -6,6 +6,7 @@ from torch.autograd import gradcheck, gradgradcheck
 
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.kernels.adapter_add import adapter_add
+from metarec_sdk.kernels.adapter_arguments import check_adapter
 from metarec_sdk.kernels.grouping import Part
 from metarec_sdk.kernels.linear_adapter import linear_adapter, linear_adapter_reference, linear_operator
 from metarec_sdk.kernels.plan import plan_tasks
@@ -204,6 +205,13 @@ def test_bad_arguments():
         given = {"x": x, "weight": weight, "a": a, "b": b, "plan": plan, "bias": bias} | changed
         with pytest.raises(ArgumentError, match=message):
             linear_adapter(**given)
+
+
+def test_ids_on_another_device_than_the_rows_are_refused():
+    plan = plan_tasks(torch.tensor([1, 0]), 2)
+    x, a, b = (torch.empty(shape, device="meta") for shape in ((2, 3), (2, 2, 3), (2, 4, 2)))
+    with pytest.raises(ArgumentError, match="plan lies on cpu, x on meta; move the task ids to meta"):
+        check_adapter(x, None, a, b, None, plan)
 
 
 def test_a_wrong_product_would_be_noticed(monkeypatch):
