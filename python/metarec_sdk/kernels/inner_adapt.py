@@ -16,7 +16,8 @@ x is bf16, fp16, fp32 or fp64; every other floating input has its dtype or float
 which is also the result's), all float64 for float64. Steps are taken in fp32 (fp64), products round operands
 to the dtype of x. On a GPU one program per task holds its adapter in registers over all steps
 (`metarec_sdk.kernels.inner_kernels`) up to ``r (d_in + d_out)`` of 4,096, each padded to a power of two of at
-least 16 (r = 16 at widths of 128); beyond, and for derivatives in x or base, the steps run as batched
+least 16 (r = 16 at widths of 128; derivatives in fp32 where both adapt: half of it); beyond, and for
+derivatives in x or base, the steps run as batched
 products over tasks (`metarec_sdk.kernels.inner_batched`), as they do on a CPU.
 """
 
@@ -140,10 +141,10 @@ def compute_derivatives(
             if needed.rates:
                 drates = (
                     launch_derivatives(given, for_a, for_b, order, needed)[2]
-                    if holds(given)
+                    if holds(given, derivatives=True)
                     else batched_first_order(given, for_a, for_b)
                 )
-        elif holds(given) and not (needed.x or needed.base):
+        elif holds(given, derivatives=True) and not (needed.x or needed.base):
             da, db, drates = launch_derivatives(given, for_a, for_b, order, needed)
         else:
             dx, dbase, da, db, drates = batched_second_order(given, for_a, for_b, needed)

@@ -2,7 +2,7 @@
 
 The adapter [R, d_in] and [R, d_out] (B transposed) stays in fp32 (fp64) registers over all steps; the task's
 rows come block by block, so a task may have any number. The kernel of derivatives walks the same steps, keeps
-the adapter before each but the last in a workspace [T, S − 1, …], and goes back through them with the
+the adapter before each in a workspace [T, S, …], and goes back through them with the
 Hessian-vector products of `metarec_sdk.kernels.inner_batched`; the first-order one needs the walk alone, and
 that only for the rates. Sums over a task's rows run in fixed order; those over tasks (shared starts, rates)
 are a second, deterministic reduction. Registers over the steps as in flash-linear-attention's
@@ -29,11 +29,16 @@ MOST_BYTES = 4096 * 4
 """Of an adapter, padded, that a program keeps in registers several times over."""
 
 
-def holds(given: Inputs) -> bool:
-    """Whether the kernels run these inputs: on a GPU, sizes that registers hold."""
+def holds(given: Inputs, *, derivatives: bool = False) -> bool:
+    """Whether the kernels run these inputs: on a GPU, sizes that registers hold.
+
+    Exact fp32 products take more registers than those of matrix units, so the derivatives of an adapter that
+    moves as a whole are held to half the size there.
+    """
     r, d_in, d_out = *given.a.shape[1:], given.b.shape[1]
     padded = launch.power_of_two(r) * (launch.power_of_two(d_in) + launch.power_of_two(d_out))
-    return launch.runs_kernel(given.x) and padded * real_type(given.x.dtype).itemsize <= MOST_BYTES
+    most = MOST_BYTES // 2 if derivatives and given.adapts_a and given.x.dtype.itemsize > 2 else MOST_BYTES
+    return launch.runs_kernel(given.x) and padded * real_type(given.x.dtype).itemsize <= most
 
 
 def launch_adapt(given: Inputs) -> tuple[Tensor, Tensor]:
@@ -88,15 +93,13 @@ def _arguments(given: Inputs) -> tuple[list[Any], dict[str, Any]]:
         "HAS_PROPOSAL": third is not None,
         "HAS_ORDER": plan.order is not None,
         "ADAPT_A": given.adapts_a,
-        "BLOCK_M": min(plan.block_rows, 32) if x.dtype.itemsize <= 2 else 16,
+        "BLOCK_M": 16,
         "BLOCK_K": launch.power_of_two(d_in),
         "BLOCK_D": launch.power_of_two(d_out),
         "BLOCK_R": launch.power_of_two(r),
-        "SPLIT_K": 1,
-        "SPLIT_D": 1,
         "ACCUMULATOR": launch.accumulator(x.dtype),
         "PRECISION": launch.dot_precision(),
-        "num_warps": 4,
+        "num_warps": 8,
         "num_stages": 1,
         "enable_fp_fusion": True,
     }
@@ -165,24 +168,17 @@ def kernels() -> tuple[Any, Any]:
 
     @triton.jit
     def _contract(
-        x, y, SPLIT: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr
+        x, y, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr
     ):  # fmt: skip
         """x yᵀ [M, R] of x [M, K] and y [R, K]."""
-        M: tl.constexpr = x.shape[0]
-        R: tl.constexpr = y.shape[0]
-        K: tl.constexpr = x.shape[1]
-        if SPLIT == 1:
-            return tl.dot(x, tl.trans(y), input_precision=PRECISION, out_dtype=ACCUMULATOR)
-        x = tl.permute(tl.reshape(x, (M, SPLIT, K // SPLIT)), (1, 0, 2))
-        y = tl.permute(tl.reshape(y, (R, SPLIT, K // SPLIT)), (1, 2, 0))
-        return tl.sum(tl.dot(x, y, input_precision=PRECISION, out_dtype=ACCUMULATOR), 0)
+        return tl.dot(x, tl.trans(y), input_precision=PRECISION, out_dtype=ACCUMULATOR)
 
     @triton.jit
     def _walk(
         a, b, bar_a, bar_b, begin, end, S, task, r, k, d, mask_a, mask_b, kept_a, kept_b, slopes_ptr,
         x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R, scale,
         LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
-        ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr,
+        ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr,
         ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr, KEEP: tl.constexpr, SLOPES: tl.constexpr,
     ):  # fmt: skip
         """(a [R, K], b [R, D]) after the steps; keeps those before each, or the slopes along bar_a, bar_b.
@@ -207,7 +203,7 @@ def kernels() -> tuple[Any, Any]:
                 rows = tl.load(order_ptr + places, mask=inside, other=0)
             x = tl.load(x_ptr + rows[:, None] * K + k, mask=inside[:, None] & (k < K), other=0.0)
             up = b.to(x.dtype)
-            u = _contract(x, a.to(x.dtype), SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
+            u = _contract(x, a.to(x.dtype), ACCUMULATOR, PRECISION).to(x.dtype)
             o = scale * tl.dot(u, up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
             if HAS_BASE:
                 at = base_ptr + rows[:, None] * D + d
@@ -219,7 +215,7 @@ def kernels() -> tuple[Any, Any]:
             g = g.to(x.dtype)
             for_b = tl.dot(tl.trans(u), g, for_b, input_precision=PRECISION, out_dtype=ACCUMULATOR)
             if ADAPT_A:
-                h = _contract(g, up, SPLIT_D, ACCUMULATOR, PRECISION).to(x.dtype)
+                h = _contract(g, up, ACCUMULATOR, PRECISION).to(x.dtype)
                 for_a = tl.dot(tl.trans(h), x, for_a, input_precision=PRECISION, out_dtype=ACCUMULATOR)
             last = block == blocks - 1
             if SLOPES:
@@ -242,7 +238,7 @@ def kernels() -> tuple[Any, Any]:
         first_ptr, second_ptr, third_ptr, C, order_ptr, offsets_ptr, K, D, R, scale, S, new_a_ptr, new_b_ptr,
         LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
         ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
-        BLOCK_R: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+        BLOCK_R: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
     ):  # fmt: skip
         task = tl.program_id(0).to(tl.int64)
         begin = tl.load(offsets_ptr + task + 1)
@@ -256,7 +252,7 @@ def kernels() -> tuple[Any, Any]:
         a, b = _walk(
             a, b, a, b, begin, end, S, task, r, k, d, mask_a, mask_b, new_a_ptr, new_b_ptr, new_b_ptr,
             x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R, scale,
-            LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, SPLIT_K, SPLIT_D, ACCUMULATOR, PRECISION, False, False,
+            LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, ACCUMULATOR, PRECISION, False, False,
         )  # fmt: skip
         if ADAPT_A:
             at = new_a_ptr + task * R * K + r * K + k
@@ -271,7 +267,7 @@ def kernels() -> tuple[Any, Any]:
         for_a_ptr, for_b_ptr, da_ptr, db_ptr, slopes_ptr, states_a_ptr, states_b_ptr,
         LOSS: tl.constexpr, HAS_BASE: tl.constexpr, HAS_PROPOSAL: tl.constexpr, HAS_ORDER: tl.constexpr,
         ADAPT_A: tl.constexpr, BLOCK_M: tl.constexpr, BLOCK_K: tl.constexpr, BLOCK_D: tl.constexpr,
-        BLOCK_R: tl.constexpr, SPLIT_K: tl.constexpr, SPLIT_D: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
+        BLOCK_R: tl.constexpr, ACCUMULATOR: tl.constexpr, PRECISION: tl.constexpr,
         SECOND_ORDER: tl.constexpr, NEED_A: tl.constexpr,
     ):  # fmt: skip
         task = tl.program_id(0).to(tl.int64)
@@ -293,7 +289,7 @@ def kernels() -> tuple[Any, Any]:
         a, b = _walk(
             a, b, bar_a, bar_b, begin, end, S, task, r, k, d, mask_a, mask_b, kept_a, kept_b,
             slopes_ptr, x_ptr, base_ptr, rates_ptr, first_ptr, second_ptr, third_ptr, C, order_ptr, K, D, R,
-            scale, LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, SPLIT_K, SPLIT_D, ACCUMULATOR, PRECISION,
+            scale, LOSS, HAS_BASE, HAS_PROPOSAL, HAS_ORDER, ADAPT_A, BLOCK_M, ACCUMULATOR, PRECISION,
             SECOND_ORDER, not SECOND_ORDER,
         )  # fmt: skip
         if SECOND_ORDER:
@@ -319,7 +315,7 @@ def kernels() -> tuple[Any, Any]:
                 x = tl.load(x_ptr + rows[:, None] * K + k, mask=inside[:, None] & (k < K), other=0.0)
                 up = b.to(x.dtype)
                 bar_up = tl.load(db_ptr + at_b, mask=mask_b, other=0.0).to(x.dtype)
-                u = _contract(x, a.to(x.dtype), SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
+                u = _contract(x, a.to(x.dtype), ACCUMULATOR, PRECISION).to(x.dtype)
                 o = scale * tl.dot(u, up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
                 if HAS_BASE:
                     at = base_ptr + rows[:, None] * D + d
@@ -327,7 +323,7 @@ def kernels() -> tuple[Any, Any]:
                 v = tl.dot(u, bar_up, input_precision=PRECISION, out_dtype=ACCUMULATOR)
                 if ADAPT_A:
                     bar_down = tl.load(da_ptr + at_a, mask=mask_a, other=0.0).to(x.dtype)
-                    w = _contract(x, bar_down, SPLIT_K, ACCUMULATOR, PRECISION).to(x.dtype)
+                    w = _contract(x, bar_down, ACCUMULATOR, PRECISION).to(x.dtype)
                     v = tl.dot(w, up, v, input_precision=PRECISION, out_dtype=ACCUMULATOR)
                 v = v * scale
                 g, bent = _of_loss(
@@ -340,8 +336,8 @@ def kernels() -> tuple[Any, Any]:
                 if ADAPT_A:
                     bent_b = tl.dot(tl.trans(w), g, bent_b, input_precision=PRECISION, out_dtype=ACCUMULATOR)
                 if NEED_A:
-                    t = _contract(bent, up, SPLIT_D, ACCUMULATOR, PRECISION)
-                    t += _contract(g, bar_up, SPLIT_D, ACCUMULATOR, PRECISION)
+                    t = _contract(bent, up, ACCUMULATOR, PRECISION)
+                    t += _contract(g, bar_up, ACCUMULATOR, PRECISION)
                     t = tl.trans(t.to(x.dtype))
                     bent_a = tl.dot(t, x, bent_a, input_precision=PRECISION, out_dtype=ACCUMULATOR)
                 last = block == blocks - 1

@@ -85,3 +85,49 @@ def test_a_task_without_rows_keeps_its_start_exactly():
     for found, start in ((found_a, a), (found_b, b)):
         assert torch.equal(found[[1, 3, 4]], start[[1, 3, 4]])
         assert not torch.equal(found[[0, 2]], start[[0, 2]])
+
+
+def plain_double_loop(tasks, of, x, base, a, b, rates, order):
+    """Every task by itself, its steps by autograd: MAML's inner loop as it is written in textbooks."""
+    results = []
+    for task in range(N_TASKS):
+        rows = (tasks == task).nonzero()[:, 0]
+        fast_a, fast_b = a[min(task, len(a) - 1)], b[min(task, len(b) - 1)]
+        for rate in rates if len(rows) else ():
+            o = base[rows] + x[rows] @ fast_a.T @ fast_b.T
+            loss = 0.5 * (o - of.target[rows]).square().sum(1).mean()
+            steps = torch.autograd.grad(loss, (fast_a, fast_b), create_graph=order == 2)
+            fast_a, fast_b = (value - rate * step for value, step in zip((fast_a, fast_b), steps))
+        results.append((fast_a, fast_b))
+    return torch.stack([one for one, _ in results]), torch.stack([other for _, other in results])
+
+
+@pytest.mark.parametrize("order", [1, 2])
+@pytest.mark.parametrize("mix", ["unsorted, without a task, and a task without rows", "100 times the median"])
+def test_a_plain_loop_over_tasks_gives_the_same(order, mix):
+    tasks = torch.tensor(MIXES[mix])
+    x, base, a, b, rates = draw(len(tasks), True)
+    of = make_loss("squared", len(tasks))
+    found = inner_adapt(x, a, b, plan_tasks(tasks, N_TASKS), of, rates, base=base, order=order)
+    expected = plain_double_loop(tasks, of, x, base, a, b, rates, order)
+    gradients = []
+    for pair in (found, expected):
+        total = (pair[0].sin() * pair[0]).sum() + (pair[1].cos() * pair[1]).sum()
+        gradients.append(torch.autograd.grad(total, (a, b)))
+    for one, other in zip((*found, *gradients[0]), (*expected, *gradients[1])):
+        torch.testing.assert_close(one, other)
+
+
+def test_one_graph_of_a_compiler_and_torch_func():
+    tasks = torch.tensor(MIXES["unsorted, without a task, and a task without rows"])
+    plan, of = plan_tasks(tasks, N_TASKS), make_loss("softmax", len(tasks))
+    x, base, a, b, rates = draw(len(tasks), True)
+
+    def total(b):
+        adapted_a, adapted_b = inner_adapt(x, a, b, plan, of, rates, base=base)
+        return adapted_a.square().sum() + adapted_b.square().sum()
+
+    (expected,) = torch.autograd.grad(total(b), b)
+    (compiled,) = torch.autograd.grad(torch.compile(total, fullgraph=True, backend="aot_eager")(b), b)
+    torch.testing.assert_close(compiled, expected)
+    torch.testing.assert_close(torch.func.grad(total)(b.detach()), expected)
