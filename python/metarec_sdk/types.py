@@ -309,7 +309,8 @@ class Clusterer(Component, Protocol):
 
     column: str | None
     """Name of a column of the log or of the users' table whose values are the tasks; None to cluster
-    features. With a column, x is f32[u, 1] of category codes, -1 for unknown."""
+    features. With a column, x is f32[u, 1] of category codes, -1 for unknown; where the clusterer has an
+    attribute ``with_features`` that is true, the features follow: f32[u, 1 + p]."""
 
     def fit(self, x: Float32, rng: np.random.Generator) -> None:
         """Learn the groups of x f32[u, p]."""

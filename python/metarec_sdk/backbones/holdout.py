@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from metarec_sdk.backbones.sasrec_model import SASRecModel, encode_rows
+from metarec_sdk.backbones.network import Network
 from metarec_sdk.types import Bool, Histories, Int64
 
 HOLDOUT_SHARE = 0.1
@@ -36,15 +36,16 @@ class Holdout:
         return len(self.targets)
 
     @torch.no_grad()
-    def ndcg(self, model: SASRecModel, history_limit: int) -> float:
+    def ndcg(self, network: Network, history_limit: int) -> float:
         """Mean NDCG@10 of the targets among all items that their context lacks; ties count half."""
-        device = model.items.device
+        table = network.table()  # [n, d]
+        device = table.device
         gains = []
         for first in range(0, len(self), _ROWS):
             rows = slice(first, first + _ROWS)
             context = self.contexts.take(rows)
             target = torch.from_numpy(self.targets[rows]).to(device)[:, None]  # [b, 1]
-            scores = encode_rows(model, context.last(history_limit)) @ model.items.T  # [b, n]
+            scores = network.encode(context.last(history_limit)) @ table.T  # [b, n]
             target_score = scores.gather(1, target)
             scores.scatter_(1, target, -math.inf)
             row = torch.from_numpy(np.repeat(np.arange(len(context)), context.lengths))

@@ -130,6 +130,7 @@ class SASRec:
         """
         _require_torch()
         from metarec_sdk.backbones.training import Trainer, TrainingPlan
+        from metarec_sdk.backbones.windows import WindowSampler
 
         histories = log.histories
         if len(histories.items) == 0:
@@ -143,16 +144,23 @@ class SASRec:
             history_limit=self.history_limit,
             dropout=self.dropout,
             epochs=self.epochs,
-            batch_size=self.batch_size,
             learning_rate=self.learning_rate,
             patience=self.patience,
             low_precision=self.precision == "bf16",
-            set_target=self.target == "set",
             negatives=self.negatives or sampled,
-            short_share=self.short_share,
             holdout=self.holdout,
         )
-        self.record = Trainer(model, plan, rng).fit(histories, progress)
+
+        def sampler_of(training: Histories) -> WindowSampler:
+            return WindowSampler(
+                training,
+                history_limit=self.history_limit,
+                short_share=self.short_share,
+                set_target=self.target == "set",
+                batch_size=self.batch_size,
+            )
+
+        self.record = Trainer(model, plan, rng).fit(histories, sampler_of, progress)
         self._model = model.requires_grad_(False)
 
     def item_matrix(self) -> Float32:

@@ -17,9 +17,10 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from metarec_sdk.backbones.dropout import keep_all
+from metarec_sdk.backbones.network import Drop
+from metarec_sdk.backbones.windows import Batch
 from metarec_sdk.types import Histories
 
-Drop = Callable[[Tensor], Tensor]
 Delta = Callable[[str, Tensor], Tensor]
 
 
@@ -111,6 +112,19 @@ class SASRecModel(nn.Module):
             x = block(x, drop)
         return self.norm(x)  # type: ignore[no-any-return]
 
+    def table(self) -> Tensor:
+        """[n, d]."""
+        return self.items
+
+    def states(self, batch: Batch, drop: Drop) -> Tensor:
+        """[b, l + 1, d], the queries after each prefix of the rows."""
+        return self(torch.from_numpy(batch.inputs).to(self.items.device), drop)  # type: ignore[no-any-return]
+
+    @torch.no_grad()
+    def encode(self, histories: Histories) -> Tensor:
+        """Queries [b, d] of ragged rows of at most history_limit events, without adapters."""
+        return self.finish(last_inputs(self, histories), no_delta)
+
     def last_inputs(self, histories: Tensor, lengths: Tensor) -> dict[str, Tensor]:
         """``context`` and ``residual`` [b, d] of the last block after ``lengths`` int64[b] events."""
         x = self._embed(histories, keep_all)
@@ -153,12 +167,6 @@ def last_inputs(model: SASRecModel, histories: Histories) -> dict[str, Tensor]:
     padded[real] = histories.items
     device = model.items.device
     return model.last_inputs(torch.from_numpy(padded).to(device), torch.from_numpy(lengths).to(device))
-
-
-@torch.no_grad()
-def encode_rows(model: SASRecModel, histories: Histories) -> Tensor:
-    """Queries [b, d] of ragged rows of at most history_limit events, without adapters."""
-    return model.finish(last_inputs(model, histories), no_delta)
 
 
 def no_delta(site: str, x: Tensor) -> Tensor:

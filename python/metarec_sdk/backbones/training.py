@@ -1,9 +1,13 @@
-"""The training loop of SASRec: Adam, held-out users, early stopping, best weights back."""
+"""The training loop of a network: Adam, held-out users, early stopping, best weights back.
+
+Stability: public. A backbone of your own trains with it: a `Network`, a `Sampler`, a `TrainingPlan`.
+"""
 
 from __future__ import annotations
 
 import math
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -15,8 +19,8 @@ from metarec_sdk.backbones.adam import Adam
 from metarec_sdk.backbones.cross_entropy import catalogue_cross_entropy
 from metarec_sdk.backbones.dropout import Dropout
 from metarec_sdk.backbones.holdout import HoldoutMode, hold_out
-from metarec_sdk.backbones.sasrec_model import SASRecModel
-from metarec_sdk.backbones.windows import Batch, WindowSampler
+from metarec_sdk.backbones.network import Network, Sampler
+from metarec_sdk.backbones.windows import Batch
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.types import Histories, Progress
 
@@ -32,19 +36,24 @@ _FINAL_RATE = 0.02
 
 @dataclass(frozen=True, slots=True)
 class TrainingPlan:
-    """How to train, in the words of `SASRec`'s arguments."""
+    """How to train."""
 
     history_limit: int
+    """Events that the network reads: the last ones of longer held-out histories."""
     dropout: float
+    """Rate of the ``drop`` that the network is given, rounded to 1/256."""
     epochs: int
-    batch_size: int
+    """At most; the learning rate falls over all of them."""
     learning_rate: float
+    """Peak of Adam's rate."""
     patience: int
+    """Epochs without a better validation NDCG@10 after which training stops."""
     low_precision: bool
-    set_target: bool
+    """Train under autocast with bfloat16 products; weights stay float32."""
     negatives: int | None
-    short_share: float
+    """Sampled negatives a step, or None for the whole catalogue."""
     holdout: HoldoutMode
+    """What early stopping is judged on; see `hold_out`."""
 
 
 @dataclass(slots=True)
@@ -62,30 +71,32 @@ class TrainingRecord:
 
 
 class Trainer:
-    """One fit of one model."""
+    """One fit of one network."""
 
-    def __init__(self, model: SASRecModel, plan: TrainingPlan, rng: np.random.Generator) -> None:
+    def __init__(self, model: Network, plan: TrainingPlan, rng: np.random.Generator) -> None:
         self._model = model
         self._plan = plan
         self._rng = rng
-        self._device = model.items.device
+        self._n_items, self._device = len(model.table()), model.table().device
         self._optimizer = Adam(model.parameters(), gradient_limit=_GRADIENT_LIMIT)
         generator = torch.Generator(self._device).manual_seed(int(rng.integers(2**63)))
         self._drop = Dropout(plan.dropout, generator)
 
-    def fit(self, histories: Histories, progress: Progress) -> TrainingRecord:
-        """Train and leave the best weights in the model."""
+    def fit(
+        self, histories: Histories, sampler_of: Callable[[Histories], Sampler], progress: Progress
+    ) -> TrainingRecord:
+        """Train and leave the best weights in the network.
+
+        ``sampler_of`` makes the sampler from the histories that aren't held out.
+
+        Raises:
+            ArgumentError: no event has a positive weight, or the loss stopped being finite.
+        """
         plan = self._plan
         training, held_out = hold_out(histories, plan.holdout, self._rng)
         if not training.weights.any():
             raise ArgumentError("every event of the log has weight 0: there is nothing to train on")
-        sampler = WindowSampler(
-            training,
-            history_limit=plan.history_limit,
-            short_share=plan.short_share,
-            set_target=plan.set_target,
-            batch_size=plan.batch_size,
-        )
+        sampler = sampler_of(training)
         record = TrainingRecord()
         best: tuple[float, dict[str, Tensor]] | None = None
         total = plan.epochs * _PROGRESS_STEPS
@@ -115,7 +126,7 @@ class Trainer:
             self._model.load_state_dict(best[1])
         return record
 
-    def _epoch(self, sampler: WindowSampler, epoch: int, progress: Progress) -> float:
+    def _epoch(self, sampler: Sampler, epoch: int, progress: Progress) -> float:
         loss, mass, batches = 0.0, 0.0, sampler.n_batches()
         last_report = time.monotonic()
         for step, batch in enumerate(sampler.epoch(self._rng)):
@@ -140,16 +151,14 @@ class Trainer:
     def _step(self, batch: Batch, rate: float) -> float:
         model, device = self._model, self._device
         low_precision = torch.bfloat16 if self._plan.low_precision else None
-        inputs, targets, weights = (
-            torch.from_numpy(part).to(device) for part in (batch.inputs, batch.targets, batch.weights)
-        )
+        targets, weights = (torch.from_numpy(part).to(device) for part in (batch.targets, batch.weights))
         with torch.autocast(device.type, torch.bfloat16, enabled=self._plan.low_precision):
-            hidden = model(inputs, self._drop)  # [b, l + 1, d]
+            hidden = model.states(batch, self._drop)  # [b, t, d]
         judged = weights > 0
         shares = weights[judged]
         loss = catalogue_cross_entropy(
             hidden[judged].float(),
-            model.items,
+            model.table(),
             targets[judged],
             shares / shares.sum(),
             negatives=self._negatives(),
@@ -160,11 +169,11 @@ class Trainer:
         return float(loss.detach())
 
     def _negatives(self) -> Tensor | None:
-        count, n = self._plan.negatives, len(self._model.items)
+        count, n = self._plan.negatives, self._n_items
         if count is None or count >= n:
             return None
         return torch.from_numpy(self._rng.choice(n, count, replace=False, shuffle=False)).to(self._device)
 
 
-def _copy(model: SASRecModel) -> dict[str, Any]:
+def _copy(model: Network) -> dict[str, Any]:
     return {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -29,6 +29,10 @@ class Batch:
     """i64[b, l + 1]; column j is predicted from the first j events of the row."""
     weights: Float32
     """f32[b, l + 1], ≥ 0: event weight × share of the position."""
+    lengths: Int64
+    """i64[b], targets of each row; what follows is padding."""
+    timestamps: Int64
+    """i64[b, l], microseconds since 1970 UTC of the inputs; 0 in the padding."""
 
 
 class WindowSampler:
@@ -115,4 +119,6 @@ class WindowSampler:
         share = np.where(columns <= SHORT_POSITIONS, scale[0], scale[1])
         weights = np.where(real, self._histories.weights[target] * share, 0.0).astype(np.float32)
         inputs = np.where(real, items[event], 0)[:, :-1].astype(np.int64)
-        return Batch(inputs, np.where(real, items[target], 0).astype(np.int64), weights)
+        timestamps = np.where(real, self._histories.timestamps[event], 0)[:, :-1]
+        targets = np.where(real, items[target], 0).astype(np.int64)
+        return Batch(inputs, targets, weights, lengths, timestamps)

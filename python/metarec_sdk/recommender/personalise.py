@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -10,7 +10,7 @@ from metarec_sdk.adapters import TaskAdapters
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.members import Members
 from metarec_sdk.recommender.prepare import Prepared
-from metarec_sdk.recommender.task_model import RandomTasks, TaskModel, clusterer_inputs
+from metarec_sdk.recommender.task_model import RandomTasks, TaskModel, sees_features
 from metarec_sdk.recommender.validation import training_episodes
 from metarec_sdk.tasks import OneTask
 from metarec_sdk.types import Clusterer, Episodes, Float32, Memberships, MetaFit, Progress, no_progress
@@ -26,13 +26,11 @@ def fit_tasks(components: Components, prepared: Prepared, members: Members, n_ta
         return TaskModel(OneTask(), 1, table, 0)
     clusterer = components.clusterer(n_tasks)
     features = prepared.log.user_features
-    width = 0 if features is None or prepared.codes is not None else features.shape[1]
-    if prepared.codes is not None:
-        x = prepared.codes[:, None].astype(np.float32)
-    else:
-        x = clusterer_inputs(table, prepared.log.histories, features, width)
+    width = features.shape[1] if features is not None and sees_features(clusterer) else 0
+    tasks = TaskModel(clusterer, 0, table, width, n_tasks)
+    x = tasks.inputs(prepared.log.histories, features, prepared.codes)
     clusterer.fit(x, components.rng("clusterer"))
-    return TaskModel(clusterer, count_tasks(clusterer, x), table, width, n_tasks)
+    return replace(tasks, n_tasks=count_tasks(clusterer, x))
 
 
 def count_tasks(clusterer: Clusterer, x: Float32) -> int:

@@ -20,7 +20,7 @@ class TaskModel:
     table: Float32
     """f32[n, m], the head's item table: found tasks live in the collaborative space."""
     n_features: int
-    """p, behaviour features beside the mean of the history; 0 where tasks come from a column."""
+    """p, behaviour features beside the mean of the history; 0 where the clusterer sees a column alone."""
     requested: int = 1
     """The number of tasks that the clusterer was asked for."""
 
@@ -35,11 +35,7 @@ class TaskModel:
         b = len(histories)
         if self.n_tasks <= 1 or b == 0:
             return Memberships.parent(b)
-        if self.clusterer.column is not None:
-            known = np.full(b, -1, np.int32) if codes is None else codes
-            x = known[:, None].astype(np.float32)
-        else:
-            x = self.inputs(histories, features)
+        x = self.inputs(histories, features, codes)
         soft = getattr(self.clusterer, "memberships", None)
         if soft is not None:
             found: Memberships = soft(x)
@@ -48,9 +44,26 @@ class TaskModel:
         memberships.tasks[:, 0] = self.clusterer.assign(x)
         return memberships
 
-    def inputs(self, histories: Histories, features: Float32 | None = None) -> Float32:
-        """f32[b, m + p], the mean of the history in the head's space beside the behaviour features."""
-        return clusterer_inputs(self.table, histories, features, self.n_features)
+    def inputs(
+        self, histories: Histories, features: Float32 | None = None, codes: Int32 | None = None
+    ) -> Float32:
+        """What the clusterer wants to see of b users.
+
+        f32[b, m + p], the mean of the history in the head's space beside the behaviour features; or with a
+        column f32[b, 1], the codes; or, for a clusterer whose ``with_features`` is true, f32[b, 1 + m + p].
+        """
+        if self.clusterer.column is None:
+            return clusterer_inputs(self.table, histories, features, self.n_features)
+        known = np.full(len(histories), -1, np.int32) if codes is None else codes
+        column = known[:, None].astype(np.float32)  # [b, 1]
+        if not sees_features(self.clusterer):
+            return column
+        return np.hstack([column, clusterer_inputs(self.table, histories, features, self.n_features)])
+
+
+def sees_features(clusterer: Clusterer) -> bool:
+    """Whether the clusterer is shown features; with a column, only where its ``with_features`` is true."""
+    return clusterer.column is None or bool(getattr(clusterer, "with_features", False))
 
 
 @dataclass(frozen=True)

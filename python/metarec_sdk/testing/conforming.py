@@ -7,6 +7,7 @@ import time
 import tracemalloc
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -92,9 +93,12 @@ def read_only_arguments(subject: Subject) -> None:
 
 @check(CONFORMS, but=("meta_learner",))
 def strided_arguments(subject: Subject) -> None:
-    """Arrays that aren't contiguous give the same answer."""
+    """Arrays that aren't contiguous give the same answer, or are refused with a `ValueError`."""
     expected = content(subject.ask(subject.ready))
-    got = content(subject.ask(subject.ready, tuple(strided(value) for value in subject.inputs)))
+    try:
+        got = content(subject.ask(subject.ready, tuple(strided(value) for value in subject.inputs)))
+    except ValueError:
+        return
     assert got == expected, "the answer to a strided view differs from that to its copy"
 
 
@@ -177,11 +181,11 @@ def unfitted_refused(subject: Subject) -> None:
 
 @check(CONFORMS)
 def results_are_owned(subject: Subject) -> None:
-    """Writing into a result changes no later answer."""
+    """Writing into a result changes no later answer; only an item matrix may be lent."""
     component = subject.fitted()
     first = subject.ask(component)
     expected = content(first)
-    changed_in_place(first)
+    changed_in_place({method: answer for method, answer in first.items() if method != "item_matrix"})
     assert content(subject.ask(component)) == expected, "return a copy, not what you keep"
 
 
@@ -214,13 +218,17 @@ def state_comes_back(subject: Subject) -> None:
     assert content(subject.ask(again)) == content(subject.ask(component)), "restore doesn't bring it all back"
 
 
-@check(CONFORMS, but=("content", "reranker", "rule"))
-def state_is_owned(subject: Subject) -> None:
-    """Writing into the state that was given out changes no later answer."""
-    component = subject.fitted() if subject.case.fit else _learned(subject)
-    expected = content(subject.ask(component))
-    changed_in_place(subject.state(component))
-    assert content(subject.ask(component)) == expected, "state must give copies, not what you keep"
+@check(CONFORMS, but=("content", "reranker", "rule", "meta_learner"))
+def state_outlives_a_fit(subject: Subject) -> None:
+    """The state that was given out stays as it is when the component is fitted again."""
+    fit = subject.case.fit
+    assert fit is not None
+    component = subject.fitted(seed=5)
+    state = subject.state(component)
+    before = content(state)
+    smaller = replace(world(), log=world().log.take(slice(0, 20)), events=world().events.head(60))
+    fit(component, replace(smaller, features=world().features[::-1].copy()), np.random.default_rng(6))
+    assert content(state) == before, "fit writes into arrays that state has given out; make new ones"
 
 
 @check(CONFORMS, but=("content", "reranker", "rule"))

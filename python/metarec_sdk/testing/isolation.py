@@ -20,6 +20,8 @@ from metarec_sdk.testing.report import Outcome, Result
 if TYPE_CHECKING:
     from metarec_sdk.testing.subject import Subject
 
+_WORKER = "import sys; from metarec_sdk.testing.worker import main; main(*sys.argv[1:])"
+
 STARTS = 4
 """Processes that are started at most: after a crash the next one goes on with the remaining checks."""
 
@@ -106,7 +108,7 @@ def _run(
         "seconds": limits.seconds,
     }
     process = subprocess.Popen(
-        [sys.executable, "-m", "metarec_sdk.testing.worker", json.dumps(request), str(log)],
+        [sys.executable, "-c", _WORKER, json.dumps(request), str(log)],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
         start_new_session=True,

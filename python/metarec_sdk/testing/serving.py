@@ -33,12 +33,8 @@ _SERVICES: weakref.WeakKeyDictionary[Subject, Service] = weakref.WeakKeyDictiona
 def _unfitted(subject: Subject) -> Any:
     from metarec_sdk.recommender import Recommender
 
-    chosen: dict[str, Any] = {
-        "backbone": "factors",
-        "meta_learner": "none",
-        "clusterer": "none",
-        subject.kind: subject.name,
-    }
+    light = {"backbone": "factors", "meta_learner": "none", "clusterer": "none"}
+    chosen: dict[str, Any] = light | {subject.kind: subject.name}
     params = {"backbone": {"factors": 8}} if subject.kind != "backbone" else {}
     if subject.params:
         params[subject.kind] = subject.params
@@ -114,10 +110,8 @@ def saved_and_loaded(subject: Subject) -> None:
     """A saved model gives the same lists when it is loaded."""
     from metarec_sdk.recommender import load
 
-    service = _service(subject)
     with tempfile.TemporaryDirectory() as folder:
         target = Path(folder) / "model"
-        service.recommender.clone()  # a clone needs nothing that was fitted
         copy = _unfitted(subject)
         copy.fit(_log(), items=world().items, users=_people())
         copy.save(target)

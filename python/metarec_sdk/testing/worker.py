@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
 from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.testing.check import CHECKS
+from metarec_sdk.testing.check import CHECKS, Skip
 from metarec_sdk.testing.run import kind_of, run_one
 from metarec_sdk.testing.subject import Subject
 
@@ -34,6 +34,9 @@ def main(request: str, log: str) -> None:
         params=asked["params"],
         import_seconds=asked["seconds"] / 2,
     )
+    with contextlib.suppress(Skip):
+        _ = subject.imported  # before this process imports the plugin: what that changes is inherited
+    write({"imported": True})
     if not subject.kind:
         try:
             subject.kind = kind_of(subject)
@@ -68,7 +71,3 @@ def _limit_memory(gib: float) -> None:
     now = int(status.read_text().split()[0]) * resource.getpagesize() if status.exists() else 0
     limit = now + int(gib * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
-
-
-if __name__ == "__main__":
-    main(*sys.argv[1:])

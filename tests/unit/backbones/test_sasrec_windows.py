@@ -90,3 +90,14 @@ def test_target_weight_is_the_event_weight() -> None:
         for targets, row in zip(batch.targets, batch.weights):
             real = row > 0
             np.testing.assert_array_equal(row[real], targets[real])
+
+
+def test_a_batch_says_how_long_its_rows_are_and_when_the_inputs_happened() -> None:
+    """Items are event numbers, and so are the times."""
+    histories = _histories([1, 0, 8, 9, 40, 3])
+    for batch in _sampler(histories).epoch(np.random.default_rng(0)):
+        np.testing.assert_array_equal(batch.lengths, (batch.weights > 0).sum(1))
+        assert batch.timestamps.shape == batch.inputs.shape
+        real = np.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
+        np.testing.assert_array_equal(batch.timestamps[real], batch.inputs[real])
+        assert (batch.timestamps[~real] == 0).all()

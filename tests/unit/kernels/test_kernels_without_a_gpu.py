@@ -30,6 +30,19 @@ def test_changed_kernels_of_heads_and_lists_are_found_out(run_script):
     assert all(error > 1e-2 for error in errors.values()), errors
 
 
+def test_interpreted_kernels_of_the_inner_loop_agree_with_autograd_through_the_steps(run_script):
+    errors = json.loads(run_script("interpret_inner.py").splitlines()[-1])
+    assert len(errors) > 60
+    for case, error in errors.items():
+        assert error < (1e-12 if "float64" in case else 1e-5), case
+
+
+def test_changed_kernels_of_the_inner_loop_are_found_out(run_script):
+    errors = json.loads(run_script("interpret_inner.py", "mutants").splitlines()[-1])
+    assert len(errors) > 2
+    assert all(error > 1e-2 for error in errors.values()), errors
+
+
 def test_changed_kernels_are_found_out(run_script):
     errors = json.loads(run_script("interpret_kernels.py", "mutants").splitlines()[-1])
     assert len(errors) > 5
@@ -54,8 +67,12 @@ class TestCompiledAhead:
     def test_heads_and_lists_for_sm_90(self, run_script):
         check_resources("90", run_script("compile_heads.py", "90"))
 
+    def test_the_inner_loop_for_sm_90(self, run_script):
+        check_resources("90", run_script("compile_inner.py", "90"))
+
     @pytest.mark.slow
     @pytest.mark.parametrize("capability", ["80", "90", "100"])
     def test_every_size(self, run_script, capability):
         check_resources(capability, run_script("compile_kernels.py", "--all", capability))
         check_resources(capability, run_script("compile_heads.py", "--all", capability))
+        check_resources(capability, run_script("compile_inner.py", "--all", capability))

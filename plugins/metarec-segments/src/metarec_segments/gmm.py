@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.errors import ArgumentError, DataError, NotFittedError
+from metarec_sdk.errors import ArgumentError, NotFittedError
 from metarec_sdk.types import Float32, Int32, Memberships, State
+from metarec_segments.features import at_least_one, checked, restored, scales, standardised
 
 _NAMES = ("mean", "scale", "share", "centres", "variances", "task")
 
@@ -64,19 +65,15 @@ class GaussianSegments:
 
         Raises `ArgumentError` for another shape, `DataError` for a value that isn't finite.
         """
-        features = _checked(x)
-        if not len(features):
-            raise ArgumentError("x has no rows; a mixture needs at least one user")
-        mean, scale = features.mean(0), features.std(0)
-        scale[scale < 1e-6] = 1.0  # a constant feature tells nobody apart
-        standard = (features - mean) / scale
+        features = at_least_one(checked(x))
+        learned = scales(features)
+        standard = standardised(features, learned)
         mixture = self._mixture(standard, int(rng.integers(2**31 - 1)))
         sizes = np.bincount(mixture.predict(standard), minlength=mixture.n_components)
         order = np.argsort(-sizes, kind="stable")
         kept = sizes[order] >= self.min_size
         self._state = {
-            "mean": mean.astype(np.float32),
-            "scale": scale.astype(np.float32),
+            **learned,
             "share": mixture.weights_[order].astype(np.float32),
             "centres": np.ascontiguousarray(mixture.means_[order], np.float32),
             "variances": np.ascontiguousarray(mixture.covariances_[order], np.float32),
@@ -107,8 +104,8 @@ class GaussianSegments:
         return dict(self._fitted())
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
-        """Take back what `state` gave."""
-        self._state = {name: np.asarray(state[name]) for name in _NAMES}
+        """Take back what `state` gave; raises `ArtefactError` where an array is missing."""
+        self._state = restored("segments/gmm", state, _NAMES)
 
     def _mixture(self, standard: NDArray[np.float64], seed: int) -> Any:
         from sklearn.exceptions import ConvergenceWarning
@@ -133,8 +130,7 @@ class GaussianSegments:
     def _log_posterior(self, x: Float32) -> NDArray[np.float64]:
         """[u, K], up to a constant of each row: log share + log density."""
         state = self._fitted()
-        features = _checked(x, len(state["mean"]))
-        standard = (features - state["mean"]) / state["scale"]
+        standard = standardised(checked(x, len(state["mean"])), state)
         precision = 1.0 / state["variances"].astype(np.float64)  # [K, p]
         centres = state["centres"].astype(np.float64)
         squared = (
@@ -150,13 +146,3 @@ class GaussianSegments:
         if not self._state:
             raise NotFittedError("segments/gmm isn't fitted; call fit(x, rng) or restore(state) first")
         return self._state
-
-
-def _checked(x: NDArray[Any], width: int | None = None) -> NDArray[np.float64]:
-    features = np.asarray(x, np.float64)
-    if features.ndim != 2 or (width is not None and features.shape[1] != width):
-        raise ArgumentError(f"x must be f32[u, {width or 'p'}], one row a user; got shape {features.shape}")
-    if not np.isfinite(features).all():
-        row, column = np.argwhere(~np.isfinite(features))[0]
-        raise DataError(f"x[{row}, {column}] is {features[row, column]}; features of users must be finite")
-    return features

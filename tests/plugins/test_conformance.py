@@ -1,0 +1,120 @@
+"""The built-ins and the worked example keep the contract that strangers are held to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from metarec_sdk.errors import UnknownIdError
+from metarec_sdk.testing import CHECKS, Level, Limits, Outcome, RuleContract, run_checks
+
+IGNORES_FEATURES = {
+    "nan-refused": "everybody is in one task, whatever the features are",
+    "other-width-refused": "everybody is in one task, whatever the features are",
+}
+
+QUOTA = """
+import metarec_sdk
+
+@metarec_sdk.hookimpl
+def metarec_register_rules(register):
+    register("quota", "metarec_sdk.ranking.quota:Quota", summary="At most so many of one value")
+"""
+
+
+@pytest.fixture
+def mine(tmp_path: Path):
+    """``mine(more)``: a file with a rule that serves, and whatever else it does at its import."""
+
+    def write(more: str = "") -> Path:
+        path = tmp_path / "mine.py"
+        path.write_text(more + "\n" + QUOTA)
+        return path
+
+    return write
+
+
+@pytest.mark.parametrize(
+    ("kind", "name", "expected"),
+    [
+        ("backbone", "factors", {}),
+        ("clusterer", "none", IGNORES_FEATURES),
+        ("head", "natpar", {}),
+        ("head", "ridge", {}),
+        ("item_item", "item-knn", {}),
+        ("feedback", "linear", {}),
+        ("behaviour", "counts", {}),
+        ("content", "table", {}),
+        ("reranker", "mmr", {}),
+        ("rule", "quota", {}),
+        ("meta_learner", "none", {}),
+    ],
+)
+def test_a_built_in_keeps_its_contract(kind, name, expected, capsys):
+    report = run_checks(name, kind=kind, expected_failures=expected, isolated=False)
+    assert report.problems == []
+    assert report.level is (Level.LOADS if expected else Level.SERVES)
+    assert f"{report.counts['checks']} checks" in capsys.readouterr().out
+
+
+def test_the_worked_example_serves():
+    assert run_checks("segments/gmm", isolated=False).level is Level.SERVES
+
+
+def test_a_file_is_checked_in_a_process_of_its_own(mine):
+    report = run_checks("mine/quota", plugins=[mine()])
+    assert (report.problems, report.level) == ([], Level.SERVES)
+    assert report.counts["skipped"] == 0
+
+
+HOSTILE = {
+    "prints": ("print('hello')", "import-is-quiet"),
+    "slow": ("import time; time.sleep(0.2)", "import-is-quick"),
+    "environment": ("import os; os.environ['MINE'] = '1'", "import-changes-nothing"),
+    "path": ("import sys; sys.path.append('/nowhere')", "import-changes-nothing"),
+    "seed": ("import numpy as np; np.random.seed(0)", "import-changes-nothing"),
+    "monkeypatch": ("import numpy as np; np.argsort = sorted", "import-changes-nothing"),
+    "signal": (
+        "import signal; signal.signal(signal.SIGTERM, signal.SIG_IGN)",
+        "import-changes-nothing",
+    ),
+    "thread": (
+        "import threading; threading.Thread(target=threading.Event().wait, daemon=True).start()",
+        "import-changes-nothing",
+    ),
+    "fork": ("import os, time\nif os.fork() == 0: time.sleep(60)", "import-changes-nothing"),
+    "raises": ("raise RuntimeError('no')", None),
+    "exit": ("import sys; sys.exit(0)", None),
+    "hard exit": ("import os; os._exit(3)", None),
+    "hang": ("while True: pass", None),
+    "kill": ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", None),
+    "memory": ("kept = bytearray(10**12)", None),
+}
+
+
+@pytest.mark.parametrize(("code", "check"), HOSTILE.values(), ids=HOSTILE)
+def test_a_hostile_import_is_contained_and_found(mine, code, check):
+    """It ends only its own process; the check that sees it fails, or its component can't be looked up."""
+    path, limits = mine(code), Limits(seconds=6.0)
+    if check is None:
+        with pytest.raises(UnknownIdError, match="mine"):
+            run_checks("mine/quota", plugins=[path], level=Level.LOADS, limits=limits)
+        return
+    report = run_checks("mine/quota", plugins=[path], level=Level.LOADS, limits=limits)
+    assert check in {result.check for result in report.results if result.outcome is Outcome.FAILED}
+
+
+def test_expected_failures_are_checked_both_ways():
+    report = run_checks("quota", kind="rule", level=Level.LOADS, expected_failures=["documented", "no-such"])
+    assert [problem.partition(" ")[0] for problem in report.problems] == ["documented", "no-such"]
+    assert not report.ok
+
+
+def test_there_are_enough_checks_and_each_says_what_holds():
+    assert len(CHECKS) >= 60
+    assert all(check.summary.endswith(".") for check in CHECKS.values())
+
+
+class TestQuota(RuleContract):
+    component = "quota"
