@@ -1,8 +1,10 @@
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.autograd import gradcheck
 
-from metarec_sdk.kernels.inner_adapt import inner_adapt, inner_adapt_reference
+from metarec_sdk.kernels.inner_adapt import adapt_operator, inner_adapt, inner_adapt_reference
 from metarec_sdk.kernels.inner_losses import LogisticLoss, SampledSoftmaxLoss, SquaredLoss
 from metarec_sdk.kernels.plan import plan_tasks
 
@@ -131,3 +133,53 @@ def test_one_graph_of_a_compiler_and_torch_func():
     (compiled,) = torch.autograd.grad(torch.compile(total, fullgraph=True, backend="aot_eager")(b), b)
     torch.testing.assert_close(compiled, expected)
     torch.testing.assert_close(torch.func.grad(total)(b.detach()), expected)
+
+
+@pytest.mark.filterwarnings("ignore:The .grad attribute")  # of tensors inside opcheck
+def test_the_operator_passes_opcheck():
+    tasks = torch.tensor([2, 0, -1, 2])
+    plan, of = plan_tasks(tasks, N_TASKS), make_loss("logistic", 4)
+    x, base, a, b, rates = draw(4, False)
+    fixed = x.detach(), base.detach(), a, b, rates, *of.tensors(), *plan.tensors(), of.name, 0.7
+    for adapts_a, order in ((True, 2), (False, 2), (True, 1)):
+        torch.library.opcheck(adapt_operator, (*fixed, adapts_a, order))
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.lists(st.integers(-1, 3), max_size=12), *[st.integers(1, 5)] * 3, st.integers(0, 4), st.booleans())
+def test_any_size_agrees_with_the_reference(ids, d_in, d_out, r, n_steps, with_base):
+    generator = torch.Generator().manual_seed(3)
+    n, tasks = len(ids), torch.tensor(ids, dtype=torch.int64)
+    shapes = (n, d_in), (4, r, d_in), (4, d_out, r), (n, d_out), (n, d_out)
+    x, a, b, base, target = (torch.randn(shape, generator=generator, dtype=torch.float64) for shape in shapes)
+    rates = torch.full((n_steps,), 0.1, dtype=torch.float64)
+    of, options = SquaredLoss(target), {"base": base if with_base else None}
+    found = inner_adapt(x, a, b, plan_tasks(tasks, 4), of, rates, **options)
+    expected = inner_adapt_reference(x, a, b, tasks, 4, of, rates, **options)
+    for one, other in zip(found, expected):
+        torch.testing.assert_close(one, other)
+
+
+def test_rows_without_a_task_are_ignored_whatever_they_hold():
+    tasks = torch.tensor([0, -1, 1])
+    x, base, a, b, rates = (value.detach() for value in draw(3, True))
+    plan, of = plan_tasks(tasks, N_TASKS), make_loss("squared", 3)
+    expected = inner_adapt(x, a, b, plan, of, rates, base=base)
+    x[1], base[1] = 1e6, -1e6
+    for one, other in zip(inner_adapt(x, a, b, plan, of, rates, base=base), expected):
+        assert torch.equal(one, other)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_smaller_types_stay_near(dtype):
+    tasks = torch.tensor(MIXES["100 times the median"])
+    x, base, a, b, rates = (value.detach() for value in draw(len(tasks), True))
+    rates = rates / 20  # steps that converge: others blow every rounding up
+    of = make_loss("squared", len(tasks))
+    expected = inner_adapt(x, a, b, plan_tasks(tasks, N_TASKS), of, rates, base=base)
+    found = inner_adapt(
+        x.to(dtype), a.float(), b.float(), plan_tasks(tasks, N_TASKS), SquaredLoss(of.target.to(dtype)),
+        rates.float(), base=base.to(dtype),
+    )  # fmt: skip
+    for one, other in zip(found, expected):
+        assert float((one - other).norm() / other.norm()) < (1e-5 if dtype == torch.float32 else 2e-2)
