@@ -157,3 +157,16 @@ def test_strict_mode_and_built_ins_fail_aloud():
         answered(made, lambda: made.encode(TWO), lambda: "the rest")
     with pytest.raises(ZeroDivisionError):
         answered(object(), lambda: 1 // 0, lambda: "the rest")
+
+
+@pytest.mark.parametrize(("kind", "method"), [("backbone", "encode"), ("backbone", "fit")])
+def test_a_component_that_exits_does_not_end_the_host(kind, method):
+    def leave(*_):
+        raise SystemExit(3)
+
+    made = component(kind, method, leave)
+    with pytest.raises(PluginError, match=r"called sys\.exit\(\)") as caught:
+        getattr(made, method)(TWO)
+    assert "plugin acme 1.2" in caught.value.__notes__[0]
+    assert answered(made, lambda: getattr(made, method)(TWO), lambda: "the others") == "the others"
+    assert made._watch.failures.count["acme"] == 1

@@ -37,6 +37,17 @@ def noting(record: ComponentRecord, call: str) -> Iterator[None]:
     except Exception as error:
         note(error, record, call)
         raise
+    except SystemExit as error:
+        raise exited(record, call) from error
+
+
+def exited(record: ComponentRecord, call: str) -> Exception:
+    """What a component's ``sys.exit()`` becomes, which must not end the host."""
+    from metarec_sdk.errors import PluginError
+
+    error = PluginError(f"{record.name}: {call} called sys.exit(); a component raises what went wrong")
+    note(error, record, call)
+    return error
 
 
 def note(error: BaseException, record: ComponentRecord, call: str) -> None:
@@ -104,6 +115,8 @@ def _forwarded_method(name: str, record: ComponentRecord) -> Callable[..., Any]:
         except Exception as error:
             note(error, record, f"{name}()")
             raise
+        except SystemExit as error:
+            raise exited(record, f"{name}()") from error
 
     forwarded.__name__ = name
     return forwarded
@@ -127,6 +140,8 @@ def _checked_method(name: str, watch: Watch, check: Result) -> Callable[..., Any
         except Exception as error:
             note(error, record, call)
             raise
+        except SystemExit as error:
+            raise exited(record, call) from error
 
     checked.__name__ = name
     return checked
