@@ -6,10 +6,12 @@ import implicit
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
+from threadpoolctl import threadpool_limits
 
 from metarec_implicit.models import Als, Bpr, Lmf
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.testing import Level, run_checks
 from metarec_sdk.types import Histories, TrainingLog
 
 N_ITEMS = 60
@@ -44,8 +46,9 @@ def fitted(kind, log, seed=3):
 def test_als_ranks_as_the_library_does(log):
     backbone = fitted(Als, log)
     seed = int(np.random.default_rng(3).integers(2**31 - 1))
-    model = implicit.als.AlternatingLeastSquares(**FEW, num_threads=1, random_state=seed)
-    model.fit(matrix(log.histories), show_progress=False)
+    with threadpool_limits(limits=1):
+        model = implicit.als.AlternatingLeastSquares(**FEW, num_threads=1, random_state=seed)
+        model.fit(matrix(log.histories), show_progress=False)
     expected, scores = model.recommend(
         np.arange(len(log)),
         matrix(log.histories),
@@ -113,3 +116,9 @@ def test_it_is_offered_as_a_plugin():
     assert plugins.create("backbone", "implicit/als", {"factors": 4}).params["factors"] == 4
     names = {record.name for record in plugins.components() if not record.builtin}
     assert {"implicit/als", "implicit/bpr", "implicit/lmf"} <= names
+
+
+@pytest.mark.parametrize("name", ["als", "bpr", "lmf"])
+def test_it_conforms_and_serves(name):
+    report = run_checks(f"implicit/{name}", kind="backbone")
+    assert report.level is Level.SERVES, str(report)

@@ -162,7 +162,8 @@ def test_the_recommender_shows_it_the_features_of_users_without_a_label(monkeypa
     feedback = components.feedback()
     feedback.fit(log.frame)
     items = mr.Vocabulary.from_ids(log.frame["item_id"])
-    prepared = prepare(log, items, feedback, "segment", None)
+    behaviour, rng = components.behaviour(), components.rng("behaviour")
+    prepared = prepare(log, items, feedback, behaviour, rng, "segment", None)
     with steps(False) as step:
         members = Members.fit(components, prepared, step)
     tasks = fit_tasks(components, prepared, members, 0)

@@ -27,11 +27,12 @@ class Bpr:
 
     def __init__(self, **params: Any) -> None:
         self.params: dict[str, Any] = {"num_threads": 1, "use_gpu": False, **params}
+        self._model()  # refuses what the library doesn't take
         self._state: State = {}
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
         """Train the library's model on the weights of the events."""
-        model = self.model(**self.params, random_state=int(rng.integers(2**31 - 1)))
+        model = self._model(random_state=int(rng.integers(2**31 - 1)))
         with threadpool_limits(limits=1):
             model.fit(
                 _matrix(log.histories, log.n_items),
@@ -64,6 +65,10 @@ class Bpr:
             )
         self._state = dict(state)
 
+    def _model(self, **more: Any) -> Any:
+        with threadpool_limits(limits=1):  # the library warns of more than one BLAS thread
+            return self.model(**self.params, **more)
+
     def _means(self, histories: Histories) -> Float32:
         items = self.item_matrix()
         sums = _matrix(histories, len(items)) @ items
@@ -87,8 +92,8 @@ class Als(Bpr):
 
     def encode(self, histories: Histories) -> Float32:
         """f32[b, d], 0 for an empty history."""
-        model = self.model(**self.params)
-        model.item_factors = self.item_matrix()
+        model = self._model()
+        model.item_factors = self.item_matrix().copy()  # the library takes writable arrays alone
         model.factors = model.item_factors.shape[1]
         with threadpool_limits(limits=1):
             return model.recalculate_user(
@@ -97,4 +102,8 @@ class Als(Bpr):
 
 
 def _matrix(histories: Histories, n_items: int) -> csr_matrix:
-    return csr_matrix((histories.weights, histories.items, histories.offsets), (len(histories), n_items))
+    # copies, since the host's arrays are read-only and the library refuses those
+    rows = histories.weights, histories.items, histories.offsets
+    matrix = csr_matrix(rows, (len(histories), n_items), copy=True)
+    matrix.sum_duplicates()
+    return matrix
