@@ -79,6 +79,7 @@ bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk O
 
 bench-gpu: setup  ## check and measure the Triton kernels; needs an NVIDIA GPU
 	$(BIN)/python benches/heads_gpu.py
+	$(BIN)/python benches/inner_adapt_gpu.py
 	$(BIN)/python benches/adapters_gpu.py
 
 constraints: setup  ## pin the environment as it is now

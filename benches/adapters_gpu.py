@@ -15,21 +15,18 @@ is of the bytes that the layer must move at the card's nominal bandwidth. Append
 from __future__ import annotations
 
 import argparse
-import csv
 import sys
 from collections.abc import Callable
-from datetime import UTC, datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import torch
+from _gpu import record
 from torch.nn import functional
 
 from metarec_sdk.kernels.linear_adapter import linear_adapter, linear_adapter_reference
 from metarec_sdk.kernels.plan import TaskPlan, plan_tasks
 
-RESULTS = Path(__file__).parent / "results" / "adapters_gpu.csv"
 BANDWIDTH = {"H100": 3.35e12, "H200": 4.8e12, "A100": 2.0e12, "B200": 8.0e12}
 L2_BYTES = 128 << 20
 Tensors = list[torch.Tensor]
@@ -244,8 +241,6 @@ def main() -> None:
     arguments = parser.parse_args()
     if not torch.cuda.is_available():
         sys.exit("no CUDA device: this benchmark measures the GPU kernels; benches/adapters.py runs on a CPU")
-    import triton
-
     for dtype, precision, bound in (
         (torch.float32, "highest", 1e-6),
         (torch.float32, "medium", 2e-3),
@@ -267,19 +262,7 @@ def main() -> None:
     ]
     if arguments.quick:
         return
-    facts = {
-        "card": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *facts])
-        if fresh:
-            writer.writeheader()
-        writer.writerows(row | facts for row in rows)
+    record("adapters_gpu", rows)
 
 
 if __name__ == "__main__":

@@ -15,43 +15,24 @@ tries other tiles instead, ``--rehearse`` runs everything on a CPU in small, wit
 from __future__ import annotations
 
 import argparse
-import csv
 import functools
-import sys
-import time
 from collections.abc import Callable
-from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from _gpu import DEVICE, Call, Row, fail, graph_of, measure, need_a_gpu, randn, record
 
 from metarec_sdk.kernels import natpar as natpar_module
 from metarec_sdk.kernels import ridge as ridge_module
 from metarec_sdk.kernels import topk as topk_module
 from metarec_sdk.ranking import ItemIndex
 
-RESULTS = Path(__file__).parent / "results" / "heads_gpu.csv"
-DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
-Call = Callable[[], Any]
-Row = dict[str, Any]
-
-
-def randn(*shape: int, seed: int = 0) -> torch.Tensor:
-    """f32, the same on every device."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed)).to(DEVICE)
-
 
 def seen(b: int, n: int, per_row: int) -> tuple[torch.Tensor, torch.Tensor]:
     """An exclusion of some items a row."""
     items = torch.randint(n, (b * per_row,), generator=torch.Generator().manual_seed(1))
     return torch.arange(0, b * per_row + 1, per_row, device=DEVICE), items.to(DEVICE)
-
-
-def fail(message: str) -> None:
-    """Exit with the message."""
-    sys.exit(f"check failed: {message}")
 
 
 def core_lists(
@@ -169,67 +150,6 @@ def check_head(
                 fail(f"{name}: a replayed CUDA graph gave values of other users")
 
 
-def graph_of(call: Call) -> tuple[Any, Any]:
-    """(graph, what the call returned inside it)."""
-    side = torch.cuda.Stream()
-    side.wait_stream(torch.cuda.current_stream())
-    with torch.cuda.stream(side):
-        for _ in range(2):
-            call()
-    torch.cuda.current_stream().wait_stream(side)
-    graph = torch.cuda.CUDAGraph()
-    with torch.cuda.graph(graph):
-        out = call()
-    return graph, out
-
-
-def microseconds(calls: dict[str, Call], repeats: int) -> dict[str, list[float]]:
-    """p20, median and p80 of each call, in turns."""
-    taken: dict[str, list[float]] = {name: [] for name in calls}
-    for call in calls.values():
-        call()
-    for _ in range(repeats):
-        for name, call in calls.items():
-            if DEVICE == "cuda":
-                begin, end = (torch.cuda.Event(enable_timing=True) for _ in range(2))
-                begin.record()
-                call()
-                end.record()
-                torch.cuda.synchronize()
-                taken[name].append(begin.elapsed_time(end) * 1e3)
-            else:
-                started = time.perf_counter()
-                call()
-                taken[name].append((time.perf_counter() - started) * 1e6)
-    return {
-        name: [float(torch.tensor(values).quantile(q)) for q in (0.2, 0.5, 0.8)]
-        for name, values in taken.items()
-    }
-
-
-def measure(
-    operation: str, case: str, calls: dict[str, Call], repeats: int = 20, *, graphs: bool = True
-) -> list[Row]:
-    """A row a formulation and mode; a formulation that can't be captured has no row for it."""
-    rows = []
-    for mode in ("eager", "graph") if DEVICE == "cuda" and graphs else ("eager",):
-        timed = calls
-        if mode == "graph":
-            timed = {}
-            for name, call in calls.items():
-                try:
-                    timed[name] = graph_of(call)[0].replay
-                except RuntimeError as error:
-                    torch.cuda.synchronize()
-                    print(f"{operation} {case} {name}: no graph ({str(error).splitlines()[0]})", flush=True)
-        for name, (low, middle, high) in microseconds(timed, repeats).items():
-            row = {"operation": operation, "case": case, "formulation": name, "mode": mode}
-            row |= {"p20_us": round(low, 1), "median_us": round(middle, 1), "p80_us": round(high, 1)}
-            rows.append(row)
-            print(*row.values(), sep="\t", flush=True)
-    return rows
-
-
 def stepping(call: Callable[..., Any], given: Any, learned: tuple[int, ...]) -> Call:
     """Forward and backward of a head in some of its inputs."""
     inputs = [value.clone().requires_grad_(i in learned) for i, value in enumerate(given)]
@@ -304,8 +224,7 @@ def main() -> None:
     parser.add_argument("--tune", action="store_true", help="try other tiles; nothing is recorded")
     parser.add_argument("--rehearse", action="store_true", help="small, on a CPU; nothing is recorded")
     arguments = parser.parse_args()
-    if DEVICE == "cpu" and not arguments.rehearse:
-        sys.exit("no CUDA device: this benchmark measures the GPU kernels; --rehearse runs it on a CPU")
+    need_a_gpu(arguments.rehearse)
     small = arguments.rehearse
     if arguments.tune:
         tune(*((32, 500) if small else (1024, 100_000)))
@@ -330,21 +249,7 @@ def main() -> None:
                 rows += measure_topk(16 if small else 1024, n, m, k)
     if small:
         return
-    import triton
-
-    facts = {
-        "card": torch.cuda.get_device_name(),
-        "torch": torch.__version__,
-        "triton": triton.__version__,
-        "date": datetime.now(UTC).date().isoformat(),
-    }
-    RESULTS.parent.mkdir(exist_ok=True)
-    fresh = not RESULTS.exists()
-    with RESULTS.open("a", newline="") as file:
-        writer = csv.DictWriter(file, [*rows[0], *facts])
-        if fresh:
-            writer.writeheader()
-        writer.writerows(row | facts for row in rows)
+    record("heads_gpu", rows)
 
 
 if __name__ == "__main__":
