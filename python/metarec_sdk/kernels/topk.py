@@ -5,10 +5,12 @@ and scores f32[b, k] in the order of `metarec_sdk.ranking.ItemIndex`: descending
 smaller id; -0.0 counts as 0.0. What is excluded, and what scores NaN or -∞, never comes back; a list that is
 short for it ends in id -1 and score -∞.
 
-Numerics: queries and items are fp32, bf16 or fp16; sums run in fp32. fp32 products are exact unless
-`torch.set_float32_matmul_precision` allows TF32, so that scores differ from those of `ItemIndex`, a chain of
-fused multiply-adds, by no more than the order of summing does (``|error| ≤ m 2⁻²³ Σ|q_j x_ij|``), and ids
-only where scores are closer than that. The same inputs give the same bytes on every run of one device.
+Numerics: queries and items are fp32, bf16 or fp16; sums run in fp32. Unless
+`torch.set_float32_matmul_precision` allows TF32, an fp32 product is the sum of three TF32 ones of its
+operands' leading and trailing bits, which leaves out less than 2⁻²¹ of it (matrix units then do what would
+otherwise be the slowest part), so that scores differ from those of `ItemIndex`, a chain of fused
+multiply-adds, by at most ``(m + 4) 2⁻²³ Σ|q_j x_ij|``, and ids only where scores are closer than that. The
+same inputs give the same bytes on every run of one device.
 
 Source: a list and its order are one integer, the order-preserving bits of the score above the complement of
 the id, as in the Rust core (`topk::exact::select`). Each program scores a block of queries against a chunk of
@@ -16,12 +18,15 @@ items, block by block (a GEMM with a fused selection: Johnson, Douze & Jégou, "
 with GPUs", 2019, whose k-selection keeps a running threshold too): a score costs one comparison with the
 smallest of the list so far, and only what is larger is taken out, one item of each row at a time. Excluded
 items are looked up (binary search) only then. A second pass merges the chunks' lists by their integers.
+A long list takes in many items before it is hard to enter, so torch finds those of a sample first: the k-th
+best of a part is never better than that of all; less what rounding may change, it is where lists start.
 """
 
 # mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-decorators
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator
 from typing import Any, TypeAlias
 
 import torch
@@ -38,6 +43,9 @@ Rows: TypeAlias = tuple[Tensor, Tensor]
 LONGEST_LIST = 128
 """k up to which the kernel runs; longer lists are scored by chunks and selected by torch."""
 _SCORES_AT_ONCE = 1 << 24  # of the torch path
+_SAMPLED_FROM = 17
+"""k from which a sample's k-th best score spares more than it costs."""
+_SAMPLE = 8  # one in so many items
 _EMPTY = -2139095041 << 32  # the key of score -∞, below that of every item that is admitted
 _ITEM_BITS = 0xFFFFFFFF
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
@@ -71,13 +79,29 @@ def topk_reference(
     """The same in plain torch, a chunk of items at a time; for any k."""
     b, n = len(queries), len(items)
     keys = torch.full((b, k), _EMPTY, dtype=torch.int64, device=queries.device)
-    width = max(_SCORES_AT_ONCE // max(b, 1), 1)
-    queries = queries.float()
     if offsets is not None and excluded is not None and not offsets.is_cuda:
         _check_offsets(offsets, len(excluded))
-    for start in range(0, n, width):
-        scores = queries @ items[start : start + width].float().T  # [b, w]
+    for start, scores in _scores(queries, items, n, bias, offsets, excluded):
         w = scores.shape[1]
+        found = _pack(scores, torch.arange(start, start + w, device=scores.device))
+        keys = torch.cat([keys, found.topk(min(k, w), sorted=False).values], 1).topk(k).values
+    return _unpack(keys)
+
+
+def _scores(
+    queries: Tensor,
+    items: Tensor,
+    n: int,
+    bias: Tensor | None,
+    offsets: Tensor | None,
+    excluded: Tensor | None,
+) -> Iterator[tuple[int, Tensor]]:
+    """(start, scores f32[b, w]) of the first n items by chunks; excluded ones have -∞."""
+    width = max(_SCORES_AT_ONCE // max(len(queries), 1), 1)
+    queries = queries.float()
+    for start in range(0, n, width):
+        w = min(width, n - start)
+        scores = queries @ items[start : start + w].float().T  # [b, w]
         if bias is not None:
             scores = scores + bias[start : start + w]
         if offsets is not None and excluded is not None:
@@ -85,9 +109,7 @@ def topk_reference(
             scores = torch.nn.functional.pad(scores, (0, 1))  # a column for the items of other chunks
             at = torch.where(inside, excluded - start, w)
             scores = scores.index_put((_rows_of(offsets, excluded), at), scores.new_tensor(-torch.inf))[:, :w]
-        found = _pack(scores, torch.arange(start, start + w, device=scores.device))
-        keys = torch.cat([keys, found.topk(min(k, w), sorted=False).values], 1).topk(k).values
-    return _unpack(keys)
+        yield start, scores
 
 
 def _check(queries: Tensor, items: Tensor, k: int, bias: Tensor | None, exclude: Rows | None) -> None:
@@ -176,6 +198,29 @@ def _(queries: Tensor, items: Tensor, k: int, *rest: Any) -> tuple[Tensor, Tenso
     return queries.new_empty(shape, dtype=torch.int64), queries.new_empty(shape, dtype=torch.float32)
 
 
+def sampled_floor(
+    queries: Tensor,
+    items: Tensor,
+    k: int,
+    bias: Tensor | None,
+    offsets: Tensor | None,
+    excluded: Tensor | None,
+) -> Tensor:
+    """f32[b], a score that each list's k-th one surely exceeds, from an eighth of the items."""
+    sample = max(len(items) // _SAMPLE, k)
+    best = [
+        torch.where(scores.isnan(), -torch.inf, scores).topk(min(k, scores.shape[1]), sorted=False).values
+        for _, scores in _scores(queries, items, sample, bias, offsets, excluded)
+    ]
+    floor = torch.cat(best, 1).topk(k).values[:, -1]
+    # Of both ways to compute a score (Σ|q_j x_ij| ≤ |q| |x|), and of adding the bias.
+    exact = torch.get_float32_matmul_precision() == "highest" or queries.dtype != torch.float32
+    rounding = (queries.shape[1] + 4) * 2.0**-22 if exact else 2.0**-8
+    widest = items[:sample].float().norm(dim=1).max()
+    floor = floor - rounding * queries.float().norm(dim=1) * widest - 2.0**-21 * floor.abs()
+    return torch.where(floor.isfinite(), floor.nextafter(floor.new_tensor(-torch.inf)), -torch.inf)
+
+
 def _launch(
     queries: Tensor,
     items: Tensor,
@@ -185,6 +230,9 @@ def _launch(
     excluded: Tensor | None,
 ) -> tuple[Tensor, Tensor]:
     (b, m), n = queries.shape, len(items)
+    floor = None
+    if k >= _SAMPLED_FROM and n >= 2 * _SAMPLE * k:
+        floor = sampled_floor(queries, items, k, bias, offsets, excluded)
     if offsets is not None and excluded is not None:
         # Sorted by row and item, so that offsets still hold and an item is found by halving.
         known = torch.where((excluded >= 0) & (excluded < n), excluded, n)
@@ -193,16 +241,18 @@ def _launch(
         if not len(excluded):
             offsets = excluded = None
     block_q, block_i, block_d, warps = blocks(b, k, queries.dtype)
+    precision = launch.dot_precision()
     row_blocks = -(-b // block_q)
     parts, chunk = _parts(n, row_blocks, block_i, _multiprocessors(queries.device))
     keys = torch.empty(b, parts, k, dtype=torch.int64, device=queries.device)
     if b:
         kernel()[(row_blocks, parts)](
-            queries.contiguous(), items.contiguous(), bias, offsets, excluded, keys, b, n, m, k, chunk, parts,
-            HAS_BIAS=bias is not None, HAS_EXCLUDED=excluded is not None, BLOCK_Q=block_q, BLOCK_I=block_i,
-            BLOCK_D=block_d, BLOCK_K=launch.power_of_two(k), EMPTY=_EMPTY,
-            PRECISION=launch.dot_precision(), num_warps=warps, num_stages=2, enable_fp_fusion=True,
-            maxnreg=launch.MOST_REGISTERS,
+            queries.contiguous(), items.contiguous(), bias, offsets, excluded, floor, keys, b, n, m, k, chunk,
+            parts, HAS_BIAS=bias is not None, HAS_EXCLUDED=excluded is not None,
+            HAS_FLOOR=floor is not None, BLOCK_Q=block_q, BLOCK_I=block_i, BLOCK_D=block_d,
+            BLOCK_K=launch.power_of_two(k), EMPTY=_EMPTY,
+            PRECISION="tf32x3" if precision == "ieee" else precision, num_warps=warps, num_stages=2,
+            enable_fp_fusion=True, maxnreg=launch.MOST_REGISTERS,
         )  # fmt: skip
     return _unpack(keys.view(b, parts * k).topk(k).values)
 
@@ -236,9 +286,10 @@ def kernel() -> Any:
 
     @triton.jit
     def topk_kernel(
-        q_ptr, x_ptr, bias_ptr, offsets_ptr, excluded_ptr, keys_ptr, B, N, D, K, chunk, parts,
-        HAS_BIAS: tl.constexpr, HAS_EXCLUDED: tl.constexpr, BLOCK_Q: tl.constexpr, BLOCK_I: tl.constexpr,
-        BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr, EMPTY: tl.constexpr, PRECISION: tl.constexpr,
+        q_ptr, x_ptr, bias_ptr, offsets_ptr, excluded_ptr, floor_ptr, keys_ptr, B, N, D, K, chunk, parts,
+        HAS_BIAS: tl.constexpr, HAS_EXCLUDED: tl.constexpr, HAS_FLOOR: tl.constexpr, BLOCK_Q: tl.constexpr,
+        BLOCK_I: tl.constexpr, BLOCK_D: tl.constexpr, BLOCK_K: tl.constexpr, EMPTY: tl.constexpr,
+        PRECISION: tl.constexpr,
     ):  # fmt: skip
         row = tl.program_id(0) * BLOCK_Q + tl.arange(0, BLOCK_Q)
         real = row < B
@@ -248,7 +299,10 @@ def kernel() -> Any:
         # Places beyond k hold the largest key, so that they are never the worst of a list.
         keys = tl.where(slot < K, slot + tl.full((BLOCK_K,), EMPTY, tl.int64), 0x7FFFFFFFFFFFFFFF)
         keys = tl.broadcast_to(keys[None, :], (BLOCK_Q, BLOCK_K))
-        floor = tl.where(real, float("-inf"), float("inf"))  # the worst score of each list
+        least = tl.where(real, float("-inf"), float("inf"))
+        if HAS_FLOOR:
+            least = tl.load(floor_ptr + row, mask=real, other=float("inf"))
+        floor = least  # what enters each list is larger
         first = row * 0
         last = row * 0
         if HAS_EXCLUDED:
@@ -299,7 +353,7 @@ def kernel() -> Any:
                 keys = tl.where(found[:, None] & (keys == worst[:, None]), key[:, None], keys)
                 ordered = (tl.min(keys, 1) >> 32).to(tl.int32)
                 bits = tl.where(ordered < 0, ordered ^ 0x7FFFFFFF, ordered)
-                floor = tl.where(real, bits.to(tl.float32, bitcast=True), float("inf"))
+                floor = tl.maximum(bits.to(tl.float32, bitcast=True), least)
                 best = tl.max(scores, 1)
         to = (row.to(tl.int64) * parts + part)[:, None] * K + slot[None, :]
         tl.store(keys_ptr + to, keys, mask=real[:, None] & (slot < K)[None, :])

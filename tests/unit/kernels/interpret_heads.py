@@ -51,11 +51,14 @@ def unordered_values():
 def topk_cases(*, quick):
     """Errors of top-k by case; quick: those that find every mutant."""
     if quick:
-        return {"topk": max(lists(3, 100, 20, 5), lists(1, 40, 3, 9), unordered_values())}
+        return {
+            "topk": max(lists(3, 100, 20, 5), lists(1, 40, 3, 9), lists(1, 290, 3, 18), unordered_values())
+        }
     sizes = {
         "odd sizes": (19, 100, 20, 5),
         "longer than the list": (3, 6, 3, 9),
         "long list": (2, 90, 5, 40),
+        "long list, from a sample": (3, 330, 6, 20),
         "one": (1, 1, 1, 1),
         "no items": (2, 0, 3, 2),
         "nobody": (0, 5, 3, 2),
@@ -150,6 +153,7 @@ MUTANTS = [
     ("topk", "(0xFFFFFFFF - (start", "((start", "ties by the larger id"),
     ("topk", "bits < 0, bits ^ 0x7FFFFFFF, bits).to", "bits < 0, bits, bits).to", "negative scores turned"),
     ("topk", "(value < wanted), middle + 1", "(value <= wanted), middle + 1", "search that goes too far"),
+    ("topk", "floor = tl.maximum(bits", "floor = tl.minimum(bits", "lists that let worse items in"),
     ("topk", "other=-1) != wanted", "other=-1) == wanted", "only what is excluded"),
     (
         "ridge",

@@ -136,3 +136,24 @@ def test_bad_arguments():
         given = {"queries": queries, "items": items, "k": 3, "bias": bias} | changed
         with pytest.raises(ArgumentError, match=message):
             topk(**given)
+
+
+@given(st.integers(1, 5), st.integers(16, 400), st.integers(1, 9), st.integers(), st.booleans())
+@settings(deadline=None, max_examples=60)
+def test_the_floor_of_a_sample_is_below_every_kth_score(b, n, m, seed, whole):
+    """Against float64, where all scores are real, and where many are equal."""
+    k = max(n // 16, 1)
+    queries, items, bias, exclude = tensors(*case(b, n, m, seed % 2**32))
+    if not whole:
+        generator = torch.Generator().manual_seed(seed % 2**32)
+        queries, items, bias = (
+            torch.randn(value.shape, generator=generator) for value in (queries, items, bias)
+        )
+    scores = queries.double() @ items.double().T + bias.double()
+    for row in range(b):
+        scores[row, exclude[1][exclude[0][row] : exclude[0][row + 1]]] = -torch.inf
+    exact = scores.topk(k).values[:, -1]
+    floor = module.sampled_floor(queries, items, k, bias, *exclude)
+    assert ((floor < exact) | (exact == -torch.inf)).all()
+    enough = n // 8 > 2 * k and not whole
+    assert not enough or (floor > -torch.inf).any() or (exact == -torch.inf).all()
