@@ -6,8 +6,8 @@ Checks before it measures: errors against float64 of the same rounded inputs (fp
 matrix units cut an operand after 10 bits, bf16 < 1e-2 of the largest value), the same bytes over 20 runs, and
 a CUDA graph replayed with another mix of tasks. Then forward, and forward with backward: the median with p20
 and p80 in microseconds and the peak memory, eager and as a CUDA graph, with inputs rotated through more
-memory than the L2 cache holds, against padded bmm and gather + bmm (up to 4 GB of copies; as they are and
-compiled), the ``grouped_mm`` chain (under 1,024 tasks) and a loop over tasks. The share of the byte roofline
+memory than the L2 cache holds, against padded bmm and gather + bmm (up to 4 GB of copies; as they are and, for
+the uniform mix, compiled), the ``grouped_mm`` chain (under 1,024 tasks) and a loop over tasks (64 of them). The share of the byte roofline
 is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
 ``benches/results/adapters_gpu.csv`` with card, versions and date.
 """
@@ -106,7 +106,7 @@ def check_graph() -> None:
 
 
 def peers(
-    tasks: torch.Tensor, n_tasks: int, d: int, r: int, size: int
+    tasks: torch.Tensor, n_tasks: int, d: int, r: int, size: int, *, compiled: bool
 ) -> dict[str, Callable[[Tensors], Any]]:
     """The other formulations that fit into memory, their index tensors made beforehand."""
     counts = torch.bincount(tasks, minlength=n_tasks)
@@ -144,13 +144,15 @@ def peers(
     found: dict[str, Callable[[Tensors], Any]] = {}
     if n_tasks * longest * d * size < 4 << 30:
         found["padded_bmm"] = padded
-        found["padded_bmm, compiled"] = torch.compile(padded, dynamic=False)
+        if compiled:
+            found["padded_bmm, compiled"] = torch.compile(padded, dynamic=False)
     if 2 * len(tasks) * r * d * size < 4 << 30:
         found["gather_bmm"] = gathered
-        found["gather_bmm, compiled"] = torch.compile(gathered, dynamic=False)
+        if compiled:
+            found["gather_bmm, compiled"] = torch.compile(gathered, dynamic=False)
     if n_tasks < 1024:
         found["grouped_mm"] = chain
-    if n_tasks <= 1024:
+    if n_tasks <= 64:
         found["loop"] = looped
     return found
 
@@ -195,7 +197,7 @@ def measure(mix: str, n: int, n_tasks: int, d: int, r: int, dtype: torch.dtype) 
     card = torch.cuda.get_device_name()
     bandwidth = next((value for name, value in BANDWIDTH.items() if name in card), None)
     calls: dict[str, Callable[[Tensors], Any]] = {"ours": lambda given: ours(given, plan)}
-    calls |= peers(tasks, n_tasks, d, r, dtype.itemsize)
+    calls |= peers(tasks, n_tasks, d, r, dtype.itemsize, compiled=mix == "uniform")
     rows = []
     for name, call in calls.items():
         for both in (False, True):
