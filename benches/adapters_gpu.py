@@ -6,10 +6,10 @@ Checks before it measures: errors against float64 of the same rounded inputs (fp
 matrix units cut an operand after 10 bits, bf16 < 1e-2 of the largest value), the same bytes over 20 runs, and
 a CUDA graph replayed with another mix of tasks. Then forward, and forward with backward: the median with p20
 and p80 in microseconds and the peak memory, eager and as a CUDA graph, with inputs rotated through more
-memory than the L2 cache holds, against padded bmm and gather + bmm (up to 4 GB of copies; as they are and, for
-the uniform mix, compiled), the ``grouped_mm`` chain (under 1,024 tasks) and a loop over tasks (64 of them). The share of the byte roofline
-is of the bytes that the layer must move at the card's nominal bandwidth. Appends to
-``benches/results/adapters_gpu.csv`` with card, versions and date.
+memory than the L2 cache holds, against padded bmm and gather + bmm (up to 2 GB of copies; as they are and,
+for the uniform mix, compiled), the ``grouped_mm`` chain (under 1,024 tasks) and a loop over tasks (64 of
+them). The share of the byte roofline is of the bytes that the layer must move at the card's nominal
+bandwidth. Appends to ``benches/results/adapters_gpu.csv`` with card, versions and date.
 """
 
 from __future__ import annotations
@@ -142,11 +142,11 @@ def peers(
         return functional.linear(x, weight) + functional.grouped_mm(down, b.mT, offs=offsets)
 
     found: dict[str, Callable[[Tensors], Any]] = {}
-    if n_tasks * longest * d * size < 4 << 30:
+    if n_tasks * longest * d * size < 2 << 30:
         found["padded_bmm"] = padded
         if compiled:
             found["padded_bmm, compiled"] = torch.compile(padded, dynamic=False)
-    if 2 * len(tasks) * r * d * size < 4 << 30:
+    if 2 * len(tasks) * r * d * size < 2 << 30:
         found["gather_bmm"] = gathered
         if compiled:
             found["gather_bmm, compiled"] = torch.compile(gathered, dynamic=False)
@@ -209,6 +209,7 @@ def measure(mix: str, n: int, n_tasks: int, d: int, r: int, dtype: torch.dtype) 
                     return call(given)
 
             for graph in (False, True):
+                torch.cuda.empty_cache()
                 torch.cuda.reset_peak_memory_stats()
                 before = torch.cuda.memory_allocated()
                 times = microseconds([lambda given=given: run(given) for given in inputs], graph=graph)

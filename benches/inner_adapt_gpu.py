@@ -4,11 +4,11 @@
 
 Checks before it measures, and exits where one fails: results and derivatives of all losses against float64 of
 the same rounded inputs (fp32 < 1e-5, 16 bits < 2e-2 of the largest value, 5e-2 for the step sizes'), the same
-bytes over 20 runs, and a CUDA graph replayed with other rows. Then adaptation alone, and MAML with its exact derivatives in the parent
-and the step sizes, S = 5 steps of the squared loss, d = 128, r = 16, 16 rows a task, so that the peers lose
-nothing to padding: medians with p20 and p80 in microseconds, in turns, eager and as a CUDA graph. Peers: the
-closed-form gradients as batched products a step, the best that torch offers for tasks of equal length;
-``vmap(grad)``; and a loop over tasks (256 tasks only). Appends to ``benches/results/inner_adapt_gpu.csv``.
+bytes over 20 runs, and a CUDA graph replayed with other rows. Then adaptation alone, and MAML with its exact
+derivatives in the parent and the step sizes, S = 5 steps of the squared loss, d = 128, r = 16, 16 rows a task,
+so that the peers lose nothing to padding: medians with p20 and p80 in microseconds, in turns, eager and as a
+CUDA graph. Peers: the closed-form gradients as batched products a step, the best that torch offers for tasks
+of equal length, and ``vmap(grad)``. Appends to ``benches/results/inner_adapt_gpu.csv``.
 """
 
 from __future__ import annotations
@@ -113,7 +113,7 @@ def batched_steps(x: Tensor, y: Tensor, a: Tensor, b: Tensor, rates: Tensor) -> 
 
 
 def one_task(x: Tensor, y: Tensor, a: Tensor, b: Tensor, rates: Tensor) -> Tensors:
-    """The steps of one task [n, d] by autograd, for `vmap` and the loop."""
+    """The steps of one task [n, d] by autograd, for `vmap`."""
 
     def loss(both: Tensors) -> Tensor:
         o = x @ both[0].to(x.dtype).mT @ both[1].to(x.dtype).mT
@@ -137,17 +137,11 @@ def measure_inner(n_tasks: int, n: int, d: int, r: int, dtype: torch.dtype) -> l
     flat, loss = x.flatten(0, 1), SquaredLoss(y.flatten(0, 1))
     over_tasks = torch.func.vmap(one_task, in_dims=(0, 0, None, None, None))
 
-    def looped(a: Tensor, b: Tensor, rates: Tensor) -> Tensors:
-        found = [one_task(x[t], y[t], a, b, rates) for t in range(n_tasks)]
-        return torch.stack([each[0] for each in found]), torch.stack([each[1] for each in found])
-
     forms: dict[str, Callable[[Tensor, Tensor, Tensor], Tensors]] = {
         "ours": lambda a, b, rates: inner_adapt(flat, a, b, plan, loss, rates),
         "batched products a step": lambda a, b, rates: batched_steps(x, y, a, b, rates),
         "vmap(grad)": lambda a, b, rates: over_tasks(x, y, a[0], b[0], rates),
     }
-    if n_tasks <= 256:
-        forms["loop over tasks"] = lambda a, b, rates: looped(a[0], b[0], rates)
     case = f"tasks={n_tasks} rows={n} d={d} r={r} steps=5 {str(dtype)[6:]}"
 
     def alone(form: Callable[..., Tensors]) -> Call:

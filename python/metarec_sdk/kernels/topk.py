@@ -108,7 +108,9 @@ def _scores(
             inside = (excluded >= start) & (excluded < start + w)
             scores = torch.nn.functional.pad(scores, (0, 1))  # a column for the items of other chunks
             at = torch.where(inside, excluded - start, w)
-            scores = scores.index_put((_rows_of(offsets, excluded), at), scores.new_tensor(-torch.inf))[:, :w]
+            scores = scores.index_put(
+                (_rows_of(offsets, excluded), at), torch.full_like(scores[0, 0], -torch.inf)
+            )[:, :w]
         yield start, scores
 
 
@@ -218,7 +220,7 @@ def sampled_floor(
     rounding = (queries.shape[1] + 4) * 2.0**-22 if exact else 2.0**-8
     widest = items[:sample].float().norm(dim=1).max()
     floor = floor - rounding * queries.float().norm(dim=1) * widest - 2.0**-21 * floor.abs()
-    return torch.where(floor.isfinite(), floor.nextafter(floor.new_tensor(-torch.inf)), -torch.inf)
+    return torch.where(floor.isfinite(), floor.nextafter(torch.full_like(floor, -torch.inf)), -torch.inf)
 
 
 def _launch(
