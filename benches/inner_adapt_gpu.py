@@ -5,7 +5,7 @@
 Checks before it measures, and exits where one fails: results and derivatives of all losses against float64 of
 the same rounded inputs (fp32 < 1e-5, 16 bits < 2e-2 of the largest value, 5e-2 for the step sizes'), the same
 bytes over 20 runs, and a CUDA graph replayed with other rows. Then adaptation alone, and MAML with its exact
-derivatives in the parent and the step sizes, S = 5 steps of the squared loss, d = 128, r = 16, 16 rows a task,
+derivatives in the parent and the step sizes, 5 steps of the squared loss, d = 128, r = 16, 16 rows a task,
 so that the peers lose nothing to padding: medians with p20 and p80 in microseconds, in turns, eager and as a
 CUDA graph. Peers: the closed-form gradients as batched products a step, the best that torch offers for tasks
 of equal length, and ``vmap(grad)``. Appends to ``benches/results/inner_adapt_gpu.csv``.

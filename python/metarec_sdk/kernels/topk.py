@@ -108,9 +108,9 @@ def _scores(
             inside = (excluded >= start) & (excluded < start + w)
             scores = torch.nn.functional.pad(scores, (0, 1))  # a column for the items of other chunks
             at = torch.where(inside, excluded - start, w)
-            scores = scores.index_put(
-                (_rows_of(offsets, excluded), at), torch.full_like(scores[0, 0], -torch.inf)
-            )[:, :w]
+            scores = scores.index_put((_rows_of(offsets, excluded), at), scores.new_full((), -torch.inf))[
+                :, :w
+            ]
         yield start, scores
 
 
