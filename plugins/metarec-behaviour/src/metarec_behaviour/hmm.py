@@ -36,7 +36,7 @@ class HiddenMarkov:
         smoothing: float = 1e-3,
         restarts: int = 2,
         iterations: int = 50,
-        max_events: int = 200_000,
+        max_events: int = 100_000,
     ) -> None:
         """n_states: K. aspects: what is looked at of an event, see `metarec_behaviour.aspects.Aspects`.
 
@@ -131,27 +131,31 @@ class HiddenMarkov:
         enough = np.cumsum(np.diff(offsets)[order]) <= self.max_events
         enough[0] = True
         chosen = Coded(offsets, symbols[:, None]).take(np.sort(order[enough]))
+        shown = np.bincount(chosen.codes[:, 0], minlength=n_symbols) / len(chosen.codes)
         best, best_score = None, -np.inf
         for _ in range(self.restarts):
             model = CategoricalHMM(
                 self.n_states,
                 n_features=n_symbols,
                 n_iter=self.iterations,
-                tol=1e-5 * len(chosen.codes),
-                random_state=int(rng.integers(2**31 - 1)),
+                tol=1e-6 * len(chosen.codes),
                 # Without a second event there is nothing to learn of transitions.
                 params="ste" if (chosen.lengths > 1).any() else "se",
+                init_params="",
                 implementation="scaling",
             )
+            # Moods last: from transitions at random EM ends as often as not in states that alternate.
+            model.transmat_ = _smoothed(np.eye(self.n_states), 0.1)
+            model.startprob_ = np.full(self.n_states, 1 / self.n_states)
+            tilted = shown * rng.exponential(size=(self.n_states, n_symbols))
+            model.emissionprob_ = tilted / tilted.sum(1, keepdims=True)
             model.fit(chosen.codes, chosen.lengths)
             if model.monitor_.history[-1] > best_score:
                 best, best_score = model, model.monitor_.history[-1]
         assert best is not None
-        return (
-            _smoothed(best.startprob_, self.smoothing),
-            _smoothed(best.transmat_, self.smoothing),
-            _smoothed(best.emissionprob_, self.smoothing),
-        )
+        learned = (best.startprob_, best.transmat_, best.emissionprob_)
+        start, transitions, emissions = (_smoothed(shares, self.smoothing) for shares in learned)
+        return start, transitions, emissions
 
 
 def _symbols(mixed: Int64, known: Int64) -> Int32:
