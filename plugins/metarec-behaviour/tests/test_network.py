@@ -96,13 +96,35 @@ def test_probabilities_are_pgmpys(log_of):
     assert model.log_likelihood(unseen)[0] == pytest.approx(np.log(network.get_state_probability(odd)))
 
 
-def test_features_tell_what_is_unusual(log_of):
+def test_features_are_residual_shares(log_of):
+    """Somebody whose b goes against its parent has them in b, and nowhere else."""
     log = log_of(chain())
     model = BayesianNetwork(aspects=COLUMNS)
     model.fit(log, np.random.default_rng(0))
-    # b is against its parent in every event, the rest is as usual.
     usual = log.filter(log["user_id"] == 3)
     against = usual.with_columns(b=usual["a"].replace({"a0": "b1", "a1": "b0", "a2": "b1"}))
     change = model.features(against)[0] - model.features(usual)[0]
-    assert change[2] < -2
-    np.testing.assert_allclose(np.delete(change, 2), 0, atol=1e-6)
+    b = slice(4 + 4, 4 + 4 + 3)  # each aspect has a value for all others, b two more
+    shares = [(against["b"] == name).mean() - (usual["b"] == name).mean() for name in ("b0", "b1")]
+    np.testing.assert_allclose(
+        change[b],
+        [0, *(share / scale for share, scale in zip(shares, model.state()["scale"][b][1:]))],
+        atol=1e-5,
+    )
+    np.testing.assert_allclose(np.delete(change, np.r_[b]), 0, atol=1e-6)
+
+
+def test_residuals_are_the_gradient_of_the_likelihood(log_of):
+    """By finite differences in the logit of a root's value."""
+    log = log_of(chain())
+    model = BayesianNetwork(aspects=["c"])
+    model.fit(log, np.random.default_rng(0))
+    state, step = model.state(), 1e-6
+    raw = model.features(log) * state["scale"] + state["mean"]
+    sizes = log.group_by("user_id").len().sort("user_id")["len"].to_numpy()
+    tilted = state["log_probabilities"] + step * (np.arange(5) == 2)
+    tilted -= np.log(np.exp(tilted).sum())
+    before = model.log_likelihood(log) / sizes
+    model.restore({**state, "log_probabilities": tilted})
+    gradient = (model.log_likelihood(log) / sizes - before) / step
+    np.testing.assert_allclose(raw[:, 2], gradient, atol=1e-4)

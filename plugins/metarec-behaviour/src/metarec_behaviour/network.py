@@ -23,8 +23,9 @@ class BayesianNetwork:
 
     The structure is a Chow-Liu forest (`metarec_behaviour.chow_liu.parents`); each conditional distribution
     is the posterior mean under a symmetric Dirichlet prior (Heckerman, "A tutorial on learning with Bayesian
-    networks", 1995). Features are the mean log-probabilities of each aspect given its parent, so they tell
-    what is unusual about somebody, and not just that something is.
+    networks", 1995). Features are residual shares: how often somebody shows a value, less how often the
+    network expects it from the parent's. That is the gradient of their mean log-likelihood in the logits
+    (the Fisher score of Jaakkola & Haussler, 1999), and tells what is unusual about them.
     """
 
     def __init__(
@@ -56,8 +57,11 @@ class BayesianNetwork:
         sizes = self._aspects.sizes
         above = parents(coded.codes, sizes)
         tables = []
-        for variable, (row, rows) in enumerate(self._rows(coded.codes, above)):
-            v = sizes[variable]
+        for variable, v in enumerate(sizes):
+            row, rows = (
+                _above(coded.codes, above[variable]),
+                sizes[above[variable]] if above[variable] >= 0 else 1,
+            )
             counts = np.bincount(row * v + coded.codes[:, variable], minlength=rows * v).reshape(rows, v)
             total = counts.sum(1, keepdims=True) + self.smoothing * v
             tables.append(np.log((counts + self.smoothing) / total).ravel())
@@ -66,19 +70,23 @@ class BayesianNetwork:
             "parents": above,
             "log_probabilities": np.concatenate(tables),
         }
-        self._state.update(scales(self._summed(coded) / coded.lengths[:, None]))
+        self._state.update(scales(self._residuals(coded)))
 
     def features(self, events: pl.DataFrame) -> Float32:
-        """f32[u, a], mean log-probability of each aspect given its parent, users in sorted order."""
+        """f32[u, p], residual share of each value of each aspect, users in sorted order."""
         fitted(self._state, _NAME)
         coded = self._aspects.encode(events)
-        return scaled(self._summed(coded) / coded.lengths[:, None], self._state)
+        return scaled(self._residuals(coded), self._state)
 
     def log_likelihood(self, events: pl.DataFrame) -> Float64:
         """f64[u], nats, of all events of each user, users in sorted order."""
         fitted(self._state, _NAME)
-        total: Float64 = self._summed(self._aspects.encode(events)).sum(1)
-        return total
+        coded = self._aspects.encode(events)
+        total = np.zeros(len(coded.codes))
+        for variable, table in enumerate(self._tables()):
+            row = _above(coded.codes, self._state["parents"][variable])
+            total += table[row, coded.codes[:, variable]]
+        return np.bincount(coded.users, total, len(coded.lengths)).astype(np.float64)
 
     def edges(self) -> list[tuple[str, str]]:
         """(parent, child) of each edge."""
@@ -88,7 +96,7 @@ class BayesianNetwork:
 
     def state(self) -> State:
         """``aspects`` u8[…], ``parents`` i32[a] (-1: none), ``log_probabilities`` f64[…], for each aspect a
-        table [values of its parent, its values], and ``mean`` and ``scale`` f64[a]."""
+        table [values of its parent, its values], and ``mean`` and ``scale`` f64[p]."""
         return dict(fitted(self._state, _NAME))
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -103,19 +111,23 @@ class BayesianNetwork:
             raise ArtefactError(f"log_probabilities of {_NAME} must be f64[{wanted}]")
         self._state = taken
 
-    def _rows(self, codes: Int32, above: Int32) -> list[tuple[NDArray[Any], int]]:
-        """For each aspect the row of its table that each event looks up, and the number of rows."""
-        none = np.zeros(len(codes), np.int32)
-        sizes = self._aspects.sizes
-        return [(codes[:, parent], sizes[parent]) if parent >= 0 else (none, 1) for parent in above]
+    def _tables(self) -> list[Float64]:
+        """For each aspect its log-probabilities f64[values of its parent, its values]."""
+        sizes, above, flat = self._aspects.sizes, self._state["parents"], self._state["log_probabilities"]
+        shapes = [(sizes[parent] if parent >= 0 else 1, size) for size, parent in zip(sizes, above)]
+        parts = np.split(flat, np.cumsum([rows * v for rows, v in shapes])[:-1])
+        return [part.reshape(shape) for part, shape in zip(parts, shapes)]
 
-    def _summed(self, coded: Coded) -> Float64:
-        """f64[u, a], log-probability of each aspect given its parent, over the events of each user."""
-        flat, u, first = self._state["log_probabilities"], len(coded.lengths), 0
-        summed = np.empty((u, coded.codes.shape[1]))
-        for variable, (row, rows) in enumerate(self._rows(coded.codes, self._state["parents"])):
-            v = self._aspects.sizes[variable]
-            shown = flat[first + row * v + coded.codes[:, variable]]
-            summed[:, variable] = np.bincount(coded.users, shown, u)
-            first += rows * v
-        return summed
+    def _residuals(self, coded: Coded) -> Float64:
+        """f64[u, p]: of each value of each aspect, its share in the events less what the network expects."""
+        residuals = []
+        for variable, table in enumerate(self._tables()):
+            expected = np.exp(table)[_above(coded.codes, self._state["parents"][variable])]  # [e, v]
+            expected[np.arange(len(expected)), coded.codes[:, variable]] -= 1.0
+            residuals.append(np.add.reduceat(-expected, coded.offsets[:-1]) / coded.lengths[:, None])
+        return np.concatenate(residuals, axis=1)
+
+
+def _above(codes: Int32, parent: int) -> Int32:
+    """i32[e], the value of the parent in each event; 0 for a root, whose table has one row."""
+    return codes[:, parent] if parent >= 0 else np.zeros(len(codes), np.int32)
