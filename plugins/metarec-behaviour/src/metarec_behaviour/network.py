@@ -58,10 +58,8 @@ class BayesianNetwork:
         above = parents(coded.codes, sizes)
         tables = []
         for variable, v in enumerate(sizes):
-            row, rows = (
-                _above(coded.codes, above[variable]),
-                sizes[above[variable]] if above[variable] >= 0 else 1,
-            )
+            row = _above(coded.codes, above[variable])
+            rows = sizes[above[variable]] if above[variable] >= 0 else 1
             counts = np.bincount(row * v + coded.codes[:, variable], minlength=rows * v).reshape(rows, v)
             total = counts.sum(1, keepdims=True) + self.smoothing * v
             tables.append(np.log((counts + self.smoothing) / total).ravel())
