@@ -28,6 +28,7 @@ def clean(
     min_item_events: int | None = None,
     behaviour: BehaviourModel | None = None,
     min_log_likelihood: float | None = None,
+    max_log_likelihood: float | None = None,
 ) -> tuple[Interactions, CleaningReport]:
     """Rules that are asked for, in the order of the arguments; none is on by itself.
 
@@ -44,9 +45,11 @@ def clean(
         max_events_per_hour: the same for any 3,600 seconds.
         min_user_events: users with fewer events go, and
         min_item_events: items with fewer events go, in turns until all that are left have enough (k-core).
-        behaviour: a fitted behaviour model, and
+        behaviour: a fitted behaviour model, and one or both of
         min_log_likelihood: the least mean log-likelihood of an event, in nats; users whose events are less
-            likely than that under the model go with all their events.
+            likely than that under the model go with all their events, and
+        max_log_likelihood: the greatest one; users whose events are likelier go with all their events. What a
+            program does in the same way again and again is likelier than anything that people do.
 
     Returns:
         The log that is left, and the report with the count and examples of each rule that was asked for.
@@ -62,8 +65,7 @@ def clean(
         min_user_events=min_user_events,
         min_item_events=min_item_events,
     )
-    if (behaviour is None) != (min_log_likelihood is None):
-        raise ArgumentError("cleaning by likelihood needs both behaviour= and min_log_likelihood=")
+    _check_likelihoods(behaviour, min_log_likelihood, max_log_likelihood)
     frame, rules = log.frame, list[RuleCount]()
     for column in missing:
         frame = _take_missing(frame, column, rules)
@@ -83,8 +85,9 @@ def clean(
             frame = _take_bots(frame, limit, seconds, name, rules)
     if min_user_events is not None or min_item_events is not None:
         frame = _take_rare(frame, min_user_events or 1, min_item_events or 1, rules)
-    if behaviour is not None and min_log_likelihood is not None and frame.height:
-        frame = _take_unlikely(frame, log.has_time, behaviour, min_log_likelihood, rules)
+    if behaviour is not None and frame.height:
+        bounds = {"min_log_likelihood": min_log_likelihood, "max_log_likelihood": max_log_likelihood}
+        frame = _take_unlikely(frame, log.has_time, behaviour, bounds, rules)
     report = CleaningReport(len(log), frame.height, tuple(rules))
     if frame.height == 0:
         raise DataError(f"cleaning leaves nothing of the log; loosen the rules:\n{report}")
@@ -159,7 +162,11 @@ def _take_rare(frame: pl.DataFrame, min_user: int, min_item: int, rules: list[Ru
 
 
 def _take_unlikely(
-    frame: pl.DataFrame, has_time: bool, behaviour: BehaviourModel, bound: float, rules: list[RuleCount]
+    frame: pl.DataFrame,
+    has_time: bool,
+    behaviour: BehaviourModel,
+    bounds: Mapping[str, float | None],
+    rules: list[RuleCount],
 ) -> pl.DataFrame:
     sizes = frame.group_by("user_id").agg(n=pl.len()).sort("user_id")
     total = behaviour.log_likelihood(frame if has_time else frame.drop("timestamp"))
@@ -167,10 +174,15 @@ def _take_unlikely(
         raise PluginError(
             f"{type(behaviour).__name__}.log_likelihood gave shape {total.shape} for {sizes.height} users"
         )
-    unlikely = sizes.filter(pl.Series(total / sizes["n"].to_numpy() < bound))["user_id"]
-    is_unlikely = pl.col("user_id").is_in(unlikely.to_list())
-    reason = f"{len(unlikely)} user(s) with less than {bound} nats an event"
-    return _without(frame, is_unlikely, "min_log_likelihood", reason, ("user_id",), rules)
+    mean = pl.Series(total / sizes["n"].to_numpy())
+    for rule, bound in bounds.items():
+        if bound is None:
+            continue
+        beyond, word = (mean < bound, "less") if rule == "min_log_likelihood" else (mean > bound, "more")
+        users = sizes.filter(beyond)["user_id"]
+        reason = f"{len(users)} user(s) with {word} than {bound} nats an event"
+        frame = _without(frame, pl.col("user_id").is_in(users.to_list()), rule, reason, ("user_id",), rules)
+    return frame
 
 
 def _without(
@@ -191,6 +203,15 @@ def _check_bounds(**bounds: int | None) -> None:
     for name, bound in bounds.items():
         if bound is not None and (not isinstance(bound, int) or isinstance(bound, bool) or bound < 1):
             raise ArgumentError(f"{name} must be an integer ≥ 1 or None, got {bound!r}")
+
+
+def _check_likelihoods(behaviour: BehaviourModel | None, low: float | None, high: float | None) -> None:
+    if (behaviour is None) != (low is None and high is None):
+        raise ArgumentError(
+            "cleaning by likelihood needs behaviour= and a bound, min_log_likelihood= or max_log_likelihood="
+        )
+    if low is not None and high is not None and not low <= high:
+        raise ArgumentError(f"min_log_likelihood {low} is above max_log_likelihood {high}")
 
 
 def _needs_time(log: Interactions, rule: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from metarec_sdk import ArgumentError, ArtefactError, NotFittedError, clean, read_interactions
+from metarec_sdk import ArgumentError, ArtefactError, DataError, NotFittedError, clean, read_interactions
 from metarec_sdk.data.counts import Counts
 from metarec_sdk.data.table_content import TableContent
 
@@ -61,8 +61,25 @@ def test_unlikely_people_are_cleaned_out(log):
     cleaned, report = clean(log, behaviour=model, min_log_likelihood=-1.5)
     assert cleaned.frame["user_id"].unique().to_list() == ["a"]
     assert "min_log_likelihood" in str(report)
-    with pytest.raises(ArgumentError, match="both behaviour= and"):
+    with pytest.raises(ArgumentError, match="needs behaviour= and a bound"):
         clean(log, behaviour=model)
+    with pytest.raises(ArgumentError, match="needs behaviour= and a bound"):
+        clean(log, max_log_likelihood=-1.0)
+
+
+def test_people_who_are_too_likely_are_cleaned_out(log):
+    model = Counts()
+    model.fit(log.frame, RNG)
+    cleaned, report = clean(log, behaviour=model, max_log_likelihood=-1.5)
+    assert cleaned.frame["user_id"].unique().to_list() == ["b"]
+    assert [(rule.rule, rule.rows) for rule in report.rules] == [
+        ("max_log_likelihood", len(log) - len(cleaned))
+    ]
+    assert "1 user(s) with more than -1.5 nats an event" in str(report)
+    with pytest.raises(DataError, match="0 left"):
+        clean(log, behaviour=model, min_log_likelihood=-1.5, max_log_likelihood=-1.5)
+    with pytest.raises(ArgumentError, match="above max_log_likelihood"):
+        clean(log, behaviour=model, min_log_likelihood=-1.0, max_log_likelihood=-1.5)
 
 
 def test_content_takes_categories_lists_and_numbers():
