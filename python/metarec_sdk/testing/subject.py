@@ -12,7 +12,7 @@ import numpy as np
 from metarec_sdk.plugins import KINDS, PluginManager
 from metarec_sdk.plugins.guard import unguarded
 from metarec_sdk.plugins.records import BUILTIN, ComponentRecord, PluginRecord
-from metarec_sdk.testing.cases import CASES, Answers, Case, Inputs
+from metarec_sdk.testing.cases import CASES, Answers, Case, Inputs, n_rows
 from metarec_sdk.testing.check import Skip
 from metarec_sdk.testing.importing import Imported, imported
 from metarec_sdk.testing.samples import world
@@ -74,10 +74,15 @@ class Subject:
         """The protocol of its kind."""
         return KINDS[self.kind].protocol
 
-    @property
+    @cached_property
     def inputs(self) -> Inputs:
         """What it is asked about."""
-        return self.case.inputs(world())
+        return self.case.inputs(world(), self.new())
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that it can be asked about one by one: people, histories, items."""
+        return n_rows(self.inputs, self.kind)
 
     def new(self) -> Any:
         """A new component as the plugin made it, without the guard that the host puts around it."""
