@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
 from collections.abc import Iterator
@@ -26,7 +27,6 @@ class Service:
 
     recommender: Any
     lists: pl.DataFrame
-    home: tempfile.TemporaryDirectory[str]
 
     @contextmanager
     def loaded(self, subject: Subject) -> Iterator[Any]:
@@ -44,9 +44,10 @@ _SERVICES: weakref.WeakKeyDictionary[Subject, Service] = weakref.WeakKeyDictiona
 
 def _service(subject: Subject) -> Service:
     if subject not in _SERVICES:
-        home = tempfile.TemporaryDirectory()
-        recommender = _fitted(subject, home.name)
-        _SERVICES[subject] = Service(recommender, recommender.recommend(PEOPLE, k=5), home)
+        home = tempfile.mkdtemp()  # a home of its own: a recommender without one moves to where it is saved
+        weakref.finalize(subject, shutil.rmtree, home, ignore_errors=True)
+        recommender = _fitted(subject, home)
+        _SERVICES[subject] = Service(recommender, recommender.recommend(PEOPLE, k=5))
     return _SERVICES[subject]
 
 
