@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from metarec_sdk.testing.samples import World, take_lists, trained, world
+from metarec_sdk.testing.samples import World, take_lists, trained
 from metarec_sdk.types import MetaFit
 
 Inputs = tuple[Any, ...]
