@@ -341,7 +341,11 @@ class FeedbackModel(Component, Protocol):
         """Learn from a frame of events in the canonical columns of `metarec_sdk.data.Interactions`."""
 
     def weigh(self, events: pl.DataFrame) -> tuple[Float32, Float32]:
-        """(target f32[e], weight f32[e] ≥ 0) of each event."""
+        """(target f32[e], weight f32[e] ≥ 0) of each event.
+
+        The frame may be the log of the fit, a few people's part of it, or a single new event. What an event
+        gets may depend on other events of its user there, such as a purchase that followed.
+        """
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.testing import CHECKS, Level, Limits, Outcome, RuleContract, run_checks
+from metarec_sdk.testing import CHECKS, Level, Limits, Outcome, Report, Result, RuleContract, run_checks
 
 IGNORES_FEATURES = {
     "nan-refused": "everybody is in one task, whatever the features are",
@@ -36,10 +36,10 @@ def mine(tmp_path: Path):
 
 
 @pytest.mark.parametrize(
-    ("kind", "name", "expected"),
+    ("kind", "name", "params"),
     [
         ("backbone", "factors", {}),
-        ("clusterer", "none", IGNORES_FEATURES),
+        ("clusterer", "column", {"column": "segment", "min_size": 8}),
         ("head", "natpar", {}),
         ("head", "ridge", {}),
         ("item_item", "item-knn", {}),
@@ -51,15 +51,17 @@ def mine(tmp_path: Path):
         ("meta_learner", "none", {}),
     ],
 )
-def test_a_built_in_keeps_its_contract(kind, name, expected, capsys):
-    report = run_checks(name, kind=kind, expected_failures=expected, isolated=False)
-    assert report.problems == []
-    assert report.level is (Level.LOADS if expected else Level.SERVES)
+def test_a_built_in_serves(kind, name, params, capsys):
+    report = run_checks(name, kind=kind, params=params, isolated=False)
+    assert (report.problems, report.level) == ([], Level.SERVES)
     assert f"{report.counts['checks']} checks" in capsys.readouterr().out
 
 
-def test_the_worked_example_serves():
-    assert run_checks("segments/gmm", isolated=False).level is Level.SERVES
+def test_a_known_failure_is_no_problem_but_costs_the_level():
+    report = run_checks(
+        "none", kind="clusterer", level=Level.CONFORMS, expected_failures=IGNORES_FEATURES, isolated=False
+    )
+    assert (report.problems, report.level) == ([], Level.LOADS)
 
 
 def test_a_file_is_checked_in_a_process_of_its_own(mine):
@@ -96,13 +98,57 @@ HOSTILE = {
 @pytest.mark.parametrize(("code", "check"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_import_is_contained_and_found(mine, code, check):
     """It ends only its own process; the check that sees it fails, or its component can't be looked up."""
-    path, limits = mine(code), Limits(seconds=6.0)
+    seconds = 2.0 if code == HOSTILE["hang"][0] else 6.0  # a hang takes all of it
+    path, limits = mine(code), Limits(seconds=seconds)
     if check is None:
         with pytest.raises(UnknownIdError, match="mine"):
             run_checks("mine/quota", plugins=[path], level=Level.LOADS, limits=limits)
         return
     report = run_checks("mine/quota", plugins=[path], level=Level.LOADS, limits=limits)
     assert check in {result.check for result in report.results if result.outcome is Outcome.FAILED}
+
+
+HANDS_ON = """
+import metarec_sdk
+
+class Handed:
+    "Hands its arguments on."
+    def __init__(self, **params):
+        taken(**params)
+    def fit(self, items, vectors): ...
+    def rescore(self, histories, candidates, k): ...
+
+def taken(*, share=0.5): ...
+
+@metarec_sdk.hookimpl
+def metarec_register_rerankers(register):
+    register("handed", Handed, summary="Hands its arguments on")
+"""
+
+
+@pytest.mark.parametrize(("taken", "refused"), [("*, share=0.5", True), ("**_", False)])
+def test_a_type_error_that_names_the_parameter_refuses_it(tmp_path, taken, refused):
+    path = tmp_path / "mine.py"
+    path.write_text(HANDS_ON.replace("taken(*, share=0.5)", f"taken({taken})"))
+    report = run_checks("mine/handed", plugins=[path], level=Level.LOADS, isolated=False)
+    assert [problem.partition(":")[0] for problem in report.problems] == (
+        [] if refused else ["unknown-parameter-refused"]
+    )
+
+
+def test_one_message_of_many_checks_is_told_once():
+    failed = [Result(f"check-{n}", Level.CONFORMS, Outcome.FAILED, "DataError: a: b") for n in range(4)]
+    other = Result("other", Level.CONFORMS, Outcome.FAILED, "it is slow")
+    report = Report("mine/a", "rule", (*failed, other), {"check-3": "known", "nothing": ""})
+    assert len(report.problems) == 5
+    assert str(report).splitlines()[1:] == [
+        "  check-0, check-1, check-2: DataError: a: b",
+        "  other: it is slow",
+        "  nothing is expected to fail but is no check",
+    ]
+    assert "  4 checks (check-0, check-1, check-2, …): DataError: a: b" in str(
+        Report("mine/a", "rule", tuple(failed))
+    )
 
 
 def test_expected_failures_are_checked_both_ways():

@@ -94,6 +94,17 @@ def test_dwell_by_hand():
     np.testing.assert_allclose(model.weigh(events)[0], expected, rtol=1e-6)
 
 
+def test_a_dwell_of_unknown_seconds_counts_one_and_teaches_nothing():
+    events = pl.DataFrame(
+        {"event_type": ["dwell"] * 4, "item_id": [1, 1, 2, 1], "value": [9.0, 99.0, 999.0, None]}
+    )
+    model, without = DwellFeedback(), DwellFeedback()
+    model.fit(events)
+    without.fit(events.head(3))
+    assert model.weigh(events)[0][3] == 1
+    np.testing.assert_array_equal(model.weigh(events)[0][:3], without.weigh(events)[0][:3])
+
+
 def clicks_with_purchases(n, rng, slope):
     """Clicks of 20 days; conversion and delay depend on ``x``; purchases after the end aren't there yet."""
     x = rng.normal(size=n)
@@ -166,6 +177,20 @@ def test_a_purchase_belongs_to_the_last_click_before_it():
     _, converted, days = DelayedConversion(window_days=30)._matched(events)
     assert converted.tolist() == [False, True, False, False, False, False, False, False]
     assert days[:2].tolist() == [41, 1]
+
+
+def test_a_click_is_as_old_in_a_part_of_the_log_as_in_all_of_it():
+    events, *_ = clicks_with_purchases(200, np.random.default_rng(4), 1.0)
+    model = DelayedConversion()
+    model.fit(events)
+    first = events.filter(pl.col("user_id") == 0)
+    np.testing.assert_array_equal(
+        model.weigh(first)[0], model.weigh(events)[0][(events["user_id"] == 0).to_numpy()]
+    )
+    later = first.with_columns(pl.col("timestamp") + 40 * DAY)
+    model.fit(pl.concat([events, later]))
+    model.fit(events)  # the other log's newest event is forgotten
+    assert model.state()["newest"].tolist() == [20 * DAY]
 
 
 def test_examination_is_recovered_and_weighs_clicks():

@@ -11,7 +11,6 @@ from threadpoolctl import threadpool_limits
 from metarec_implicit.models import Als, Bpr, Lmf
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArtefactError, NotFittedError
-from metarec_sdk.testing import Level, run_checks
 from metarec_sdk.types import Histories, TrainingLog
 
 N_ITEMS = 60
@@ -116,9 +115,3 @@ def test_it_is_offered_as_a_plugin():
     assert plugins.create("backbone", "implicit/als", {"factors": 4}).params["factors"] == 4
     names = {record.name for record in plugins.components() if not record.builtin}
     assert {"implicit/als", "implicit/bpr", "implicit/lmf"} <= names
-
-
-@pytest.mark.parametrize("name", ["als", "bpr", "lmf"])
-def test_it_conforms_and_serves(name):
-    report = run_checks(f"implicit/{name}", kind="backbone")
-    assert report.level is Level.SERVES, str(report)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from metarec_sdk.cli.output import Json, show, show_json
+from metarec_sdk.cli.parameters import parse_by_component
 from metarec_sdk.cli.plugin_target import Target, targets
 from metarec_sdk.errors import ArgumentError, PluginError, UnknownIdError
 
@@ -27,6 +28,10 @@ def check(
     level: Annotated[str, typer.Option(help="The highest level to check: loads, conforms or serves.")] = (
         "serves"
     ),
+    param: Annotated[
+        list[str] | None,
+        typer.Option(help="COMPONENT.NAME=VALUE, such as segments/svm.min_size=8; repeatable."),
+    ] = None,
     json: Json = False,
 ) -> None:
     """Check that a plugin keeps its contract; exit code 1 if a check fails."""
@@ -37,13 +42,20 @@ def check(
         raise ArgumentError(f"--level {level!r} should be one of {', '.join(levels)}")
     reports: list[Report] = []
     silent: list[str] = []
-    for found in targets(target):
-        components = _components(found)
+    chosen = [(found, _components(found)) for found in targets(target)]
+    params = parse_by_component(param or (), {name for _, pairs in chosen for _, name in pairs})
+    for found, components in chosen:
         if not components:
             silent.append(found.plugin)
         for kind, name in components:
             with redirect_stdout(io.StringIO()):  # it prints its report itself, which --json mustn't
-                report = run_checks(name, kind=kind, plugins=found.plugins, level=levels[level])
+                report = run_checks(
+                    name,
+                    kind=kind,
+                    plugins=found.plugins,
+                    params=params.get(name),
+                    level=levels[level],
+                )
             reports.append(report)
             if not json:
                 show(str(report))

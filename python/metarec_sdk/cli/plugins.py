@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 app = typer.Typer(no_args_is_help=True, help="See what can be selected by name; check a plugin, start one.")
 app.command(
-    epilog="Example:  metarec plugins check segments\n\nExample:  metarec plugins check ./metarec-acme"
+    epilog="Example:  metarec plugins check segments --param segments/svm.min_size=8\n\n"
+    "Example:  metarec plugins check ./metarec-acme"
 )(check)
 app.command(epilog="Example:  metarec plugins new metarec-acme --kind reranker --component prefer")(new)
 

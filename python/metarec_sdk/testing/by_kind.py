@@ -95,10 +95,8 @@ def column_is_a_name_or_none(subject: Subject) -> None:
 @check(CONFORMS, "clusterer")
 def nan_refused(subject: Subject) -> None:
     """Features with NaN are refused, by fit and by assign."""
-    if subject.new().column is not None:
-        raise Skip("its input is a column of categories")
-    bad = world().features.copy()
-    bad[3, 1] = np.nan
+    bad = subject.inputs[0].copy()
+    bad[3, -1] = np.nan
     for name, call in (
         ("fit", lambda: subject.new().fit(bad, np.random.default_rng(1))),
         ("assign", lambda: subject.ready.assign(bad)),
@@ -109,16 +107,14 @@ def nan_refused(subject: Subject) -> None:
 @check(CONFORMS, "clusterer")
 def other_width_refused(subject: Subject) -> None:
     """Features of another width than at the fit are refused."""
-    if subject.new().column is not None:
-        raise Skip("its input is a column of categories")
-    wide = np.concatenate([world().features, world().features], axis=1)
+    wide = np.concatenate([*subject.inputs, world().features], axis=1)
     _refuses(lambda: subject.ready.assign(wide), "assign takes features that fit didn't see")
 
 
 @check(CONFORMS, "clusterer")
 def few_or_equal_people(subject: Subject) -> None:
     """One person, or people who are all alike, can be grouped."""
-    for x in (world().features[:1], np.ones((6, 5), np.float32)):
+    for x in (subject.inputs[0][:1], np.ones_like(subject.inputs[0][:6])):
         component = subject.new()
         component.fit(x, np.random.default_rng(1))
         RESULTS["clusterer", "assign"](component, (x,), component.assign(x), True)
@@ -129,7 +125,7 @@ def memberships_agree(subject: Subject) -> None:
     """The task of most weight in `memberships` is the one that `assign` gives."""
     if not hasattr(subject.ready, "memberships"):
         raise Skip("it has no memberships")
-    x = world().features
+    (x,) = subject.inputs
     soft, hard = subject.ready.memberships(x), subject.ready.assign(x)
     first = soft.tasks[np.arange(len(x)), soft.weights.argmax(1)]
     assert (first == hard).mean() > 0.9, f"they differ for {int((first != hard).sum())} of {len(x)} people"
@@ -208,6 +204,14 @@ def likelihood_adds_up(subject: Subject) -> None:
 def an_event_counts(subject: Subject) -> None:
     """Not every weight is 0, or nothing could be learned."""
     assert subject.ready.weigh(world().events)[1].max() > 0, "every event has weight 0"
+
+
+@check(CONFORMS, "feedback")
+def an_event_alone(subject: Subject) -> None:
+    """Each event can be asked about by itself, as it is when it is observed."""
+    for row in range(8):
+        events = world().events[row : row + 1]
+        RESULTS["feedback", "weigh"](subject.ready, (events,), subject.ready.weigh(events), True)
 
 
 def _answers_to(subject: Subject, events: pl.DataFrame) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from metarec_sdk.testing.samples import World, take_lists, trained, world
+from metarec_sdk.testing.samples import World, take_lists, trained
 from metarec_sdk.types import MetaFit
 
 Inputs = tuple[Any, ...]
@@ -21,8 +21,8 @@ Answers = dict[str, Any]
 class Case:
     """One kind of component."""
 
-    inputs: Callable[[World], Inputs]
-    """What it is asked about."""
+    inputs: Callable[[World, Any], Inputs]
+    """What the component is asked about."""
     ask: Callable[[Any, Inputs], Answers]
     fit: Callable[[Any, World, np.random.Generator], None] | None = None
     take: Callable[[Inputs, Any], Inputs] | None = None
@@ -41,15 +41,28 @@ def _fit_catalogue(component: Any, given: World, rng: np.random.Generator) -> No
     component.fit(given.items, given.vectors)
 
 
-def _histories(given: World) -> Inputs:
+def _histories(given: World, component: Any) -> Inputs:
     return (given.histories,)
+
+
+def _events(given: World, component: Any) -> Inputs:
+    return (given.events,)
+
+
+def _user_rows(given: World, component: Any) -> Inputs:
+    """What a clusterer is shown of the users, by its ``column`` and ``with_features``."""
+    if component.column is None:
+        return (given.features,)
+    if not getattr(component, "with_features", False):
+        return (given.codes,)
+    return (np.concatenate([given.codes, given.features], axis=1),)
 
 
 def _rows_of(inputs: Inputs, rows: Any) -> Inputs:
     return tuple(part.take(rows) for part in inputs)
 
 
-def _lists(given: World) -> Inputs:
+def _lists(given: World, component: Any) -> Inputs:
     return given.histories, given.candidates
 
 
@@ -65,6 +78,12 @@ def _frame_rows(inputs: Inputs, rows: Any) -> Inputs:
 def _people(inputs: Inputs, rows: Any) -> Inputs:
     users = inputs[0]["user_id"].unique().sort()
     return (inputs[0].filter(pl.col("user_id").is_in(users.gather(np.arange(len(users))[rows]).to_list())),)
+
+
+def _weights_by_user(inputs: Inputs, answers: Answers) -> list[Any]:
+    users = inputs[0]["user_id"]
+    both = np.stack(answers["weigh"], axis=1)
+    return [both[(users == user).to_numpy()] for user in users.unique().sort()]
 
 
 def _ask_clusterer(component: Any, inputs: Inputs) -> Answers:
@@ -120,13 +139,13 @@ CASES: dict[str, Case] = {
         lambda inputs, answers: list(answers["encode"]),
     ),
     "clusterer": Case(
-        lambda given: (given.features,),
+        _user_rows,
         _ask_clusterer,
-        lambda component, given, rng: component.fit(given.features, rng),
+        lambda component, given, rng: component.fit(*_user_rows(given, component), rng),
         lambda inputs, rows: (inputs[0][rows],),
         lambda inputs, answers: list(answers["assign"]),
     ),
-    "meta_learner": Case(lambda given: (), _ask_meta_learner),
+    "meta_learner": Case(lambda given, component: (), _ask_meta_learner),
     "head": Case(
         _histories,
         lambda component, inputs: {"query": component.query(*inputs), "item_matrix": component.item_matrix()},
@@ -142,14 +161,14 @@ CASES: dict[str, Case] = {
         _boost_rows,
     ),
     "feedback": Case(
-        lambda given: (given.events,),
+        _events,
         lambda component, inputs: {"weigh": component.weigh(*inputs)},
         lambda component, given, rng: component.fit(given.events),
-        _frame_rows,
-        lambda inputs, answers: list(np.stack(answers["weigh"], axis=1)),
+        _people,
+        _weights_by_user,
     ),
     "behaviour": Case(
-        lambda given: (given.events,),
+        _events,
         lambda component, inputs: {
             "features": component.features(*inputs),
             "log_likelihood": component.log_likelihood(*inputs),
@@ -159,7 +178,7 @@ CASES: dict[str, Case] = {
         lambda inputs, answers: list(answers["log_likelihood"]),
     ),
     "content": Case(
-        lambda given: (given.items,),
+        lambda given, component: (given.items,),
         lambda component, inputs: {"encode": component.encode(*inputs)},
         take=_frame_rows,
         stored=False,
@@ -184,9 +203,6 @@ CASES: dict[str, Case] = {
 """By kind."""
 
 
-def n_rows(kind: str) -> int:
-    """Rows of the inputs of a kind."""
-    given = world()
-    if kind == "behaviour":
-        return given.events["user_id"].n_unique()
-    return len(CASES[kind].inputs(given)[0])
+def n_rows(inputs: Inputs, kind: str) -> int:
+    """Rows of the inputs of a kind; people where it is asked about events."""
+    return inputs[0]["user_id"].n_unique() if kind in ("feedback", "behaviour") else len(inputs[0])

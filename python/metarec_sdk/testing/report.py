@@ -10,6 +10,9 @@ from typing import Any
 from metarec_sdk.errors import PluginError
 from metarec_sdk.testing.check import CHECKS, Level
 
+NAMED = 3
+"""Checks that a line names where one message comes from many."""
+
 
 class Outcome(StrEnum):
     """What came of one check."""
@@ -86,7 +89,7 @@ class Report:
     def raise_for_problems(self) -> None:
         """Raise `PluginError` that lists the problems, if there are any."""
         if self.problems:
-            raise PluginError(f"{self.component}: " + "; ".join(self.problems))
+            raise PluginError(f"{self.component}: " + "; ".join(self._grouped()))
 
     def summary(self) -> str:
         """One line with the level and every count."""
@@ -115,10 +118,27 @@ class Report:
         }
 
     def __str__(self) -> str:
-        return "\n".join([self.summary(), *(f"  {problem}" for problem in self.problems)])
+        return "\n".join([self.summary(), *(f"  {problem}" for problem in self._grouped())])
+
+    def _grouped(self) -> list[str]:
+        """The problems, those of more than one check with the same message in one line."""
+        groups: dict[str, list[str]] = {}
+        for problem in self.problems:
+            name, colon, message = problem.partition(": ")
+            groups.setdefault(message if colon else problem, []).append(name)
+        return [_line(names, message) for message, names in groups.items()]
 
     def _with(self, outcome: Outcome) -> list[Result]:
         return [result for result in self.results if result.outcome is outcome]
+
+
+def _line(names: list[str], message: str) -> str:
+    if names == [message]:  # a sentence of its own
+        return message
+    first = ", ".join(names[:NAMED])
+    if len(names) > NAMED:
+        return f"{len(names)} checks ({first}, …): {message}"
+    return f"{first}: {message}"
 
 
 def expected(failures: Mapping[str, str] | Iterable[str]) -> dict[str, str]:

@@ -9,12 +9,12 @@ from typing import Any
 import numpy as np
 import polars as pl
 
+from metarec_sdk.testing.sample_tables import event_table, item_table, user_table
 from metarec_sdk.types import Episodes, Float32, Histories, Memberships, TopK, TrainingLog
 
 N_USERS, N_ITEMS, N_GROUPS, N_FEATURES = 48, 30, 3, 5
 UNSEEN = N_ITEMS - 1
 """The item that nobody took."""
-START = 1_700_000_000_000_000
 
 
 @dataclass(frozen=True)
@@ -26,10 +26,14 @@ class World:
     """What is asked about: among them an empty one, a long one and one with the unseen item."""
     features: Float32
     """f32[u, p] of three groups."""
+    codes: Float32
+    """f32[u, 1], what a clusterer by a column is shown: the code of the segment, -1 for unknown."""
     events: pl.DataFrame
-    """Canonical columns."""
+    """See `metarec_sdk.testing.sample_tables.event_table`."""
     items: pl.DataFrame
-    """n rows with a category, a text, a number with gaps; the last row has nothing but its id."""
+    """n rows, see `metarec_sdk.testing.sample_tables.item_table`."""
+    users: pl.DataFrame
+    """u rows, see `metarec_sdk.testing.sample_tables.user_table`."""
     vectors: Float32
     """f32[n, d]."""
     candidates: TopK
@@ -44,13 +48,16 @@ def world() -> World:
     log = TrainingLog(Histories.from_lists(rows), N_ITEMS)
     long = [int(item) for item in rng.integers(0, UNSEEN, 300)]
     asked = Histories.from_lists([[], [0], [3, 3, 3], [UNSEEN], long, *rows[:11]])
+    users = user_table(N_USERS, N_GROUPS)
     features = rng.normal(0, 0.3, (N_USERS, N_FEATURES)) + np.eye(N_FEATURES)[np.arange(N_USERS) % N_GROUPS]
     return World(
         log,
         asked,
         np.ascontiguousarray(features, np.float32),
-        _events(rows, rng),
-        _items(),
+        _codes(users["segment"]),
+        event_table(rows, UNSEEN, rng),
+        item_table(N_ITEMS, N_GROUPS),
+        users,
         np.ascontiguousarray(rng.normal(0, 1, (N_ITEMS, 6)), np.float32),
         _candidates(len(asked), rng),
     )
@@ -62,35 +69,8 @@ def _taste(group: int, length: int, rng: np.random.Generator) -> list[int]:
     return [int(item) for item in rng.permutation(np.concatenate([own, other]))]
 
 
-def _events(rows: list[list[int]], rng: np.random.Generator) -> pl.DataFrame:
-    events = []
-    for user, row in enumerate(rows):
-        start = START + int(rng.integers(0, 10**12))
-        for place, item in enumerate(row):
-            kind = ("view", "click", "purchase", "rating", "dwell")[int(rng.integers(5))]
-            value = {"rating": 1.0 + place % 5, "dwell": 12.5}.get(kind)
-            events.append((f"u{user}", f"i{item}", start + place * 60_000_000, kind, value))
-    schema = {
-        "user_id": pl.String,
-        "item_id": pl.String,
-        "timestamp": pl.Int64,
-        "event_type": pl.String,
-        "value": pl.Float64,
-    }
-    frame = pl.DataFrame(events, schema=schema, orient="row").sort("timestamp", maintain_order=True)
-    return frame.with_columns(row=pl.int_range(pl.len(), dtype=pl.Int64))
-
-
-def _items() -> pl.DataFrame:
-    places = range(N_ITEMS - 1)
-    return pl.DataFrame(
-        {
-            "item_id": [f"i{place}" for place in range(N_ITEMS)],
-            "category": [*(f"c{place % N_GROUPS}" for place in places), None],
-            "title": [*(f"thing {place} of group {place % N_GROUPS}" for place in places), None],
-            "price": [*(None if place % 7 == 0 else 1.0 + place for place in places), None],
-        }
-    )
+def _codes(column: pl.Series) -> Float32:
+    return column.rank("dense").fill_null(0).cast(pl.Float32).to_numpy()[:, None] - np.float32(1)
 
 
 def _candidates(b: int, rng: np.random.Generator) -> TopK:

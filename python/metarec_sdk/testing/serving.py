@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,12 +28,31 @@ class Service:
     recommender: Any
     lists: pl.DataFrame
 
+    @contextmanager
+    def loaded(self, subject: Subject) -> Iterator[Any]:
+        """A copy that was saved elsewhere and loaded."""
+        from metarec_sdk.recommender import load
+
+        with tempfile.TemporaryDirectory() as folder:
+            target = self.recommender.save(Path(folder) / "model")
+            yield load(target, plugins=subject.plugins, progress=False)
+
 
 _SERVICES: weakref.WeakKeyDictionary[Subject, Service] = weakref.WeakKeyDictionary()
 """One fit for all checks of a subject."""
 
 
-def _unfitted(subject: Subject) -> Any:
+def _service(subject: Subject) -> Service:
+    if subject not in _SERVICES:
+        home = tempfile.mkdtemp()  # a home of its own: a recommender without one moves to where it is saved
+        weakref.finalize(subject, shutil.rmtree, home, ignore_errors=True)
+        recommender = _fitted(subject, home)
+        _SERVICES[subject] = Service(recommender, recommender.recommend(PEOPLE, k=5))
+    return _SERVICES[subject]
+
+
+def _fitted(subject: Subject, home: str | None = None) -> Any:
+    from metarec_sdk.data import Interactions
     from metarec_sdk.recommender import Recommender
 
     light = {"backbone": "factors", "meta_learner": "none", "clusterer": "none"}
@@ -38,28 +60,12 @@ def _unfitted(subject: Subject) -> Any:
     params = {"backbone": {"factors": 8}} if subject.kind != "backbone" else {}
     if subject.params:
         params[subject.kind] = subject.params
-    return Recommender(
-        **chosen, params=params, plugins=subject.plugins, seed=4, min_task_size=8, progress=False
+    recommender = Recommender(
+        **chosen, params=params, plugins=subject.plugins, seed=4, min_task_size=8, home=home, progress=False
     )
-
-
-def _service(subject: Subject) -> Service:
-    if subject not in _SERVICES:
-        recommender = _unfitted(subject)
-        recommender.fit(_log(), items=world().items, users=_people())
-        _SERVICES[subject] = Service(recommender, recommender.recommend(PEOPLE, k=5))
-    return _SERVICES[subject]
-
-
-def _log() -> Any:
-    from metarec_sdk.data import Interactions
-
-    return Interactions(world().events)
-
-
-def _people() -> pl.DataFrame:
-    users = world().events["user_id"].unique().sort()
-    return pl.DataFrame({"user_id": users, "segment": [f"s{len(user) % 2}" for user in users]})
+    given = world()
+    recommender.fit(Interactions(given.events), items=given.items, users=given.users)
+    return recommender
 
 
 @check(SERVES)
@@ -100,38 +106,28 @@ def seen_items_stay_away(subject: Subject) -> None:
 @check(SERVES)
 def same_seed_same_lists(subject: Subject) -> None:
     """Another recommender of the same seed gives the same lists."""
-    again = _unfitted(subject)
-    again.fit(_log(), items=world().items, users=_people())
+    again = _fitted(subject)
     assert again.recommend(PEOPLE, k=5).equals(_service(subject).lists), "lists differ at the same seed"
 
 
 @check(SERVES)
 def saved_and_loaded(subject: Subject) -> None:
     """A saved model gives the same lists when it is loaded."""
-    from metarec_sdk.recommender import load
-
-    with tempfile.TemporaryDirectory() as folder:
-        target = Path(folder) / "model"
-        copy = _unfitted(subject)
-        copy.fit(_log(), items=world().items, users=_people())
-        copy.save(target)
-        loaded = load(target, plugins=subject.plugins, progress=False)
-        assert loaded.recommend(PEOPLE, k=5).equals(copy.recommend(PEOPLE, k=5)), "lists differ after loading"
-        assert subject.plugin in str(loaded.plugins.find(subject.kind, subject.name).origin())
+    service = _service(subject)
+    with service.loaded(subject) as copy:
+        assert copy.recommend(PEOPLE, k=5).equals(service.lists), "lists differ after loading"
+        assert subject.plugin in str(copy.plugins.find(subject.kind, subject.name).origin())
 
 
 @check(SERVES)
 def learns_from_events(subject: Subject) -> None:
     """Events of a known and of a new person are taken in, and `update` publishes a generation."""
-    with tempfile.TemporaryDirectory() as folder:
-        recommender = _unfitted(subject)
-        recommender.fit(_log(), items=world().items, users=_people())
-        recommender.save(Path(folder) / "model")
-        before = recommender.generation
-        recommender.observe("u1", "i29", "click")
-        recommender.observe("somebody-new", "i3", "purchase")
-        recommender.observe("somebody-new", "brand-new-item", "click")
-        recommender.update()
-        assert recommender.generation != before
-        shown = recommender.recommend(["u1", "somebody-new"], k=5)
+    with _service(subject).loaded(subject) as copy:
+        before = copy.generation
+        copy.observe("u1", "i29", "click")
+        copy.observe("somebody-new", "i3", "purchase")
+        copy.observe("somebody-new", "brand-new-item", "click")
+        copy.update()
+        assert copy.generation != before
+        shown = copy.recommend(["u1", "somebody-new"], k=5)
         assert "i29" not in set(shown.filter(pl.col("user_id") == "u1")["item_id"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from functools import cached_property
+from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from metarec_sdk.plugins import KINDS, PluginManager
 from metarec_sdk.plugins.guard import unguarded
 from metarec_sdk.plugins.records import BUILTIN, ComponentRecord, PluginRecord
-from metarec_sdk.testing.cases import CASES, Answers, Case, Inputs
+from metarec_sdk.testing.cases import CASES, Answers, Case, Inputs, n_rows
 from metarec_sdk.testing.check import Skip
 from metarec_sdk.testing.importing import Imported, imported
 from metarec_sdk.testing.samples import world
@@ -74,10 +74,15 @@ class Subject:
         """The protocol of its kind."""
         return KINDS[self.kind].protocol
 
-    @property
+    @cached_property
     def inputs(self) -> Inputs:
         """What it is asked about."""
-        return self.case.inputs(world())
+        return self.case.inputs(world(), self.new())
+
+    @property
+    def n_rows(self) -> int:
+        """Rows that it can be asked about one by one: people, histories, items."""
+        return n_rows(self.inputs, self.kind)
 
     def new(self) -> Any:
         """A new component as the plugin made it, without the guard that the host puts around it."""
@@ -127,4 +132,12 @@ class Subject:
             raise Skip("the plugin is an object of this process; give its module or file instead")
         if self.plugin == BUILTIN:
             raise Skip("it comes with metarec_sdk")
+        if not self.plugins:
+            return _installed(self.plugin, self._import_seconds)
         return imported(self.plugin, self.plugins, self._import_seconds)
+
+
+@cache
+def _installed(plugin: str, import_seconds: float) -> Imported:
+    """Once for all components of an installed plugin, which stays as it is while this process runs."""
+    return imported(plugin, (), import_seconds)

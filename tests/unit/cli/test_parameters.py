@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from metarec_sdk.cli.output import cell, plain
-from metarec_sdk.cli.parameters import parse
+from metarec_sdk.cli.parameters import parse, parse_by_component
 from metarec_sdk.errors import ArgumentError
 
 
@@ -35,6 +35,20 @@ def test_a_kind_may_be_written_with_a_hyphen():
 def test_another_form_is_refused_with_an_example(text):
     with pytest.raises(ArgumentError, match=r"clusterer\.n_tasks=4"):
         parse([text])
+
+
+def test_parameters_of_components():
+    texts = ["acme/two-words.column=genres", 'acme/b.limits={"a.b": 2}', "acme/two-words.n-tasks=3"]
+    assert parse_by_component(texts, {"acme/two-words", "acme/b"}) == {
+        "acme/two-words": {"column": "genres", "n_tasks": 3},
+        "acme/b": {"limits": {"a.b": 2}},
+    }
+
+
+@pytest.mark.parametrize("text", ["column=a", "acme/c.column=a", "acme/b=1", "acme/b.column"])
+def test_another_form_or_component_is_refused(text):
+    with pytest.raises(ArgumentError, match="among acme/a, acme/b"):
+        parse_by_component([text], {"acme/b", "acme/a"})
 
 
 def test_plain_values():

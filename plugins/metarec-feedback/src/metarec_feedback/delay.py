@@ -33,7 +33,7 @@ from metarec_feedback.common import (
 from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 from metarec_sdk.types import Float32, Float64, State
 
-_NAMES = ("columns", "moments", "weights", "scale")
+_NAMES = ("columns", "moments", "weights", "scale", "newest")
 _DAY = 86_400_000_000  # microseconds
 
 
@@ -41,8 +41,8 @@ class DelayedConversion:
     """Relevance of events of type ``click``; the purchases themselves have relevance 1, other events 0.
 
     A purchase belongs to the last click of the user on the item before it. Target: the relevance. Weight: the
-    same, with the mean 1 over the log of `fit`. The age of a click is counted to the newest event of the
-    frame.
+    same, with the mean 1 over the log of `fit`. The age of a click is counted to the newest event of that
+    log, or of the frame where that has a newer one.
     """
 
     def __init__(
@@ -102,6 +102,7 @@ class DelayedConversion:
             "moments": moments,
             "weights": found.x.reshape(2, -1),
             "scale": np.ones(1),
+            "newest": microseconds(events).max(keepdims=True),
         }
         self._state["scale"] = np.array([mean_weight(self._relevance(events))])
 
@@ -119,7 +120,7 @@ class DelayedConversion:
 
     def state(self) -> State:
         """``columns`` u8, names; ``moments`` f64[2, p], mean and spread; ``weights`` f64[2, 1 + p], w and v;
-        ``scale`` f64[1]."""
+        ``scale`` f64[1]; ``newest`` i64[1], µs since 1970."""
         return dict(fitted(self._state, "feedback/delayed-conversion"))
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
@@ -128,15 +129,18 @@ class DelayedConversion:
         self.columns = as_texts(self._state["columns"])
 
     def _relevance(self, events: pl.DataFrame) -> Float64:
-        click, converted, days = self._matched(events)
+        newest = fitted(self._state, "feedback/delayed-conversion")["newest"]
+        click, converted, days = self._matched(events, int(newest[0]))
         p, rate = self.rates(events)
         waiting = p * np.exp(-rate * days)
         still = waiting / (1 - p + waiting)
         bought = (events["event_type"].cast(pl.String) == self.conversion).fill_null(False).to_numpy()
         return np.where(click, np.where(converted, 1.0, still), bought.astype(np.float64))
 
-    def _matched(self, events: pl.DataFrame) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Float64]:
-        """(click bool[e], converted bool[e], delay or age in days f64[e])."""
+    def _matched(
+        self, events: pl.DataFrame, newest: int = 0
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_], Float64]:
+        """(click bool[e], converted bool[e], delay or age in days f64[e]); newest: µs, the earliest now."""
         for name in ("user_id", "item_id", "event_type"):
             if name not in events.columns:
                 raise ColumnError.missing(name, "event", events.columns)
@@ -148,7 +152,7 @@ class DelayedConversion:
         converted, days = np.zeros(len(events), bool), np.zeros(len(events))
         if not len(events):
             return click, converted, days
-        days[:] = (times.max() - times) / _DAY
+        days[:] = (max(times.max(), newest) - times) / _DAY
         clicks = frame.filter(pl.col("kind") == "click").sort("time", "row")
         bought = frame.filter(pl.col("kind") == self.conversion).sort("time", "row")
         pairs = bought.join_asof(
@@ -156,6 +160,7 @@ class DelayedConversion:
             on="time",
             by=["user_id", "item_id"],
             strategy="backward",
+            check_sortedness=False,
         ).filter(pl.col("click").is_not_null() & (pl.col("time") - pl.col("clicked") <= self.window))
         first = pairs.group_by("click").agg(delay=(pl.col("time") - pl.col("clicked")).min())
         rows = first["click"].to_numpy()

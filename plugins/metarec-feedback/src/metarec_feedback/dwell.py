@@ -24,7 +24,8 @@ _NAMES = ("items", "mean", "spread", "scale")
 
 
 class DwellFeedback:
-    """Events of type ``dwell`` by their seconds (column ``value``); an event of another type has relevance 1.
+    """Events of type ``dwell`` by their seconds (column ``value``); an event of another type, and a dwell of
+    which the seconds are null, has relevance 1.
 
     Target: the relevance, 0 … 2. Weight: the same, with the mean 1 over the log of `fit`.
     """
@@ -42,7 +43,8 @@ class DwellFeedback:
     def fit(self, events: pl.DataFrame) -> None:
         """Learn what is usual from events with ``event_type``, ``item_id`` and ``value``.
 
-        Raises `ColumnError` for a missing or non-numeric column, `DataError` for a negative or absent value.
+        Raises `ColumnError` for a missing or non-numeric column, `DataError` for a value that is negative or
+        not finite.
         """
         dwell, logs = self._logs(events)
         frame = pl.DataFrame(
@@ -100,16 +102,20 @@ class DwellFeedback:
         return relevance
 
     def _logs(self, events: pl.DataFrame) -> tuple[NDArray[np.bool_], Float64]:
-        """(which events are dwells bool[e], log(1 + seconds) of these)."""
+        """(which events are dwells with a value bool[e], log(1 + seconds) of these)."""
         for name in ("event_type", "item_id"):
             if name not in events.columns:
                 raise ColumnError.missing(name, "event", events.columns)
         dwell = (events["event_type"].cast(pl.String) == "dwell").fill_null(False).to_numpy()
         if not dwell.any():
             return dwell, np.zeros(0)
-        seconds = numbers(events, "value", "seconds")[dwell]
+        seconds = numbers(events, "value", "seconds")
+        dwell &= events["value"].is_not_null().to_numpy()
+        seconds = seconds[dwell]
         wrong = ~(np.isfinite(seconds) & (seconds >= 0))
         if wrong.any():
             row = int(np.flatnonzero(dwell)[np.flatnonzero(wrong)[0]])
-            raise DataError(f"row {row}: value of a dwell event is {seconds[wrong][0]}, wanted seconds ≥ 0")
+            raise DataError(
+                f"row {row}: value of a dwell event is {seconds[wrong][0]}, wanted seconds ≥ 0 or null"
+            )
         return dwell, np.log1p(seconds)

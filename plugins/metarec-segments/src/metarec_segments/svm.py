@@ -155,7 +155,8 @@ class LabelledSegments:
         for positive in {0: [], 1: [], 2: [1]}.get(n, range(n)):
             with threadpool_limits(limits=1):  # one thread: the same bytes everywhere
                 model = CalibratedClassifierCV(
-                    SVC(C=self.cost, kernel=self.kernel, gamma=gamma or "scale"),
+                    # a seed, because without one it draws from the global state, and never uses it
+                    SVC(C=self.cost, kernel=self.kernel, gamma=gamma or "scale", random_state=0),
                     method="sigmoid",
                     cv=StratifiedKFold(folds, shuffle=True, random_state=int(rng.integers(2**31 - 1))),
                     ensemble=False,  # margins of all folds under one sigmoid, one machine on everybody
