@@ -75,7 +75,12 @@ class Gaussian:
         labels = self._labels(items)
         numbers, known = self._numbers(items)
         frame = pl.DataFrame({"label": labels, "known": known})
-        counts = frame.filter("known").drop_nulls()["label"].value_counts().filter(pl.col("count") >= self.min_items)
+        counts = (
+            frame.filter("known")
+            .drop_nulls()["label"]
+            .value_counts()
+            .filter(pl.col("count") >= self.min_items)
+        )
         if len(counts) < 2:
             return nothing
         classes = counts["label"].sort()
