@@ -8,7 +8,7 @@ from metarec_sdk.plugins import Register
 
 @metarec_sdk.hookimpl
 def metarec_register_content_encoders(register: Register) -> None:
-    """Offer ``content/text``, ``content/sentences``, ``content/gaussian``, ``content/image``, ``content/audio``."""
+    """Offer the five encoders."""
     register("text", "metarec_content.text:Text", summary="TF-IDF of the texts, reduced by SVD")
     register("sentences", "metarec_content.sentences:Sentences", summary="Pretrained embeddings of the texts")
     register("gaussian", "metarec_content.gaussian:Gaussian", summary="Class posteriors of the numbers")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -38,7 +37,7 @@ def cached(
         row: hashlib.sha256(prefix + hashlib.sha256(contents[row] or b"").digest()).digest() for row in rows
     }
     first = {key: row for row, key in reversed(keys.items())}
-    found = dict(cache.read(list(first))) if cache is not None and first else {}
+    found = cache.read(list(first)) if cache is not None and first else {}
     missing = [key for key in sorted(first, key=first.__getitem__) if key not in found]
     made = iter(encode([first[key] for key in missing])) if missing else iter(())
     for start in range(0, len(missing), _CHUNK):
@@ -54,11 +53,11 @@ def cached(
 
 
 class VectorCache:
-    """Vectors by key in ``vectors.sqlite``. Processes and threads may share it; a lost race costs an encoding.
+    """Vectors by key in ``vectors.sqlite``, which processes and threads may share.
 
-    Each vector is stored with a hash of it and its key, and one that doesn't fit is taken for missing. When
-    the vectors take more than the bound, the oldest ones go. A file that can't be used is told by a
-    `DataWarning` and left alone: everything is then encoded anew.
+    Each vector is stored with a hash of it and its key; one that doesn't fit is encoded anew. Where the file
+    grows beyond its bound, the oldest vectors go. A file that can't be used is told by a `DataWarning` and
+    left alone: everything is then encoded anew.
     """
 
     def __init__(self, folder: Path, mib: int) -> None:
@@ -76,52 +75,52 @@ class VectorCache:
             raise ArgumentError(f"cache_mib must be ≥ 1, got {mib}")
         if where is False:
             return None
-        folder = (
-            platformdirs.user_cache_path("metarec-content") if where is True else Path(where).expanduser()
-        )
-        return cls(folder, mib)
+        folder = platformdirs.user_cache_path("metarec-content") if where is True else Path(where)
+        return cls(folder.expanduser(), mib)
 
-    def read(self, keys: Sequence[bytes]) -> Iterator[tuple[bytes, Float32]]:
-        """Keys that are there, and their vectors f32[c]."""
-        if not self._path.exists():
-            return
-        with self._connection() as connection:
-            for start in range(0, len(keys), 500):
-                some = keys[start : start + 500]
-                marks = ",".join("?" * len(some))
-                query = f"SELECT key, vector, proof FROM vectors WHERE key IN ({marks})"
-                for key, vector, proof in connection.execute(query, some).fetchall():
+    def read(self, keys: Sequence[bytes]) -> dict[bytes, Float32]:
+        """The vectors f32[c] of those keys that are there."""
+        found: dict[bytes, Float32] = {}
+
+        def look_up(database: sqlite3.Connection) -> None:
+            for start in range(0, len(keys), _CHUNK):
+                some = keys[start : start + _CHUNK]
+                query = f"SELECT key, vector, proof FROM vectors WHERE key IN ({','.join('?' * len(some))})"
+                for key, vector, proof in database.execute(query, some):
                     if proof == _proof(key, vector):
-                        yield key, np.frombuffer(vector, "<f4").astype(np.float32)
+                        found[key] = np.frombuffer(vector, "<f4").astype(np.float32)
+
+        if self._path.exists():
+            self._use(look_up)
+        return found
 
     def write(self, vectors: Mapping[bytes, Float32]) -> None:
-        """Store all of them or, where it fails, none."""
-        rows = []
-        for key, vector in vectors.items():
-            stored = vector.astype("<f4").tobytes()
-            rows.append((key, stored, _proof(key, stored), time.time()))
-        with self._connection() as connection:
-            connection.execute("BEGIN IMMEDIATE")
-            connection.executemany("INSERT OR REPLACE INTO vectors VALUES (?, ?, ?, ?)", rows)
-            total = "(SELECT sum(length(vector)) FROM vectors)"
-            longer = "SELECT key, sum(length(vector)) OVER (ORDER BY written DESC, key) AS newer FROM vectors"
-            connection.execute(
-                f"DELETE FROM vectors WHERE {total} > ?1 AND key IN (SELECT key FROM ({longer}) WHERE newer > ?1)",
-                [self._bytes],
-            )
-            connection.execute("COMMIT")
+        """Store all of them or, where that fails, none."""
+        rows = [(key, vector.astype("<f4").tobytes()) for key, vector in vectors.items()]
 
-    @contextmanager
-    def _connection(self) -> Iterator[sqlite3.Connection]:
-        connection = None
+        def store(database: sqlite3.Connection) -> None:
+            database.execute("BEGIN IMMEDIATE")
+            database.executemany(
+                "INSERT OR REPLACE INTO vectors VALUES (?, ?, ?)",
+                [(key, stored, _proof(key, stored)) for key, stored in rows],
+            )
+            while _size(database) > self._bytes and _oldest_go(database):
+                pass
+            database.execute("COMMIT")
+
+        self._use(store)
+
+    def _use(self, work: Callable[[sqlite3.Connection], None]) -> None:
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            connection = sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
-            connection.execute(
-                "CREATE TABLE IF NOT EXISTS vectors "
-                "(key BLOB PRIMARY KEY, vector BLOB NOT NULL, proof BLOB NOT NULL, written REAL NOT NULL)"
-            )
-            yield connection
+            with closing(
+                sqlite3.connect(self._path, timeout=_WAIT_SECONDS, isolation_level=None)
+            ) as database:
+                database.execute(
+                    "CREATE TABLE IF NOT EXISTS vectors "
+                    "(key BLOB PRIMARY KEY, vector BLOB NOT NULL, proof BLOB NOT NULL)"
+                )
+                work(database)
         except (sqlite3.Error, OSError) as error:
             warnings.warn(
                 f"the cache {self._path} can't be used ({error}), so vectors are encoded anew; delete it, or "
@@ -129,9 +128,21 @@ class VectorCache:
                 DataWarning,
                 stacklevel=2,
             )
-        finally:
-            if connection is not None:
-                connection.close()
+
+
+def _size(database: sqlite3.Connection) -> int:
+    """Bytes of the pages in use."""
+    pages, free, size = (
+        database.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("page_count", "freelist_count", "page_size")
+    )
+    return int((pages - free) * size)
+
+
+def _oldest_go(database: sqlite3.Connection) -> bool:
+    """Delete a tenth, at least one; whether there was one. A replaced row gets a new rowid."""
+    oldest = "SELECT rowid FROM vectors ORDER BY rowid LIMIT (SELECT count(*) / 10 + 1 FROM vectors)"
+    return database.execute(f"DELETE FROM vectors WHERE rowid IN ({oldest})").rowcount > 0
 
 
 def _proof(key: bytes, vector: bytes) -> bytes:

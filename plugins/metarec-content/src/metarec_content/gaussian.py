@@ -19,7 +19,7 @@ FLOOR = -20.0
 
 
 class Gaussian:
-    """Class posteriors p(c | x) ∝ π_c N(x; μ_c, Σ_c) of standardised numbers x; π_c are shares of the classes.
+    """Class posteriors p(c | x) ∝ π_c N(x; μ_c, Σ_c) of standardised numbers x; π_c are the classes' shares.
 
     Items whose class is known teach the Gaussians; every item with a number gets features from its numbers
     alone, so an item of unknown class gets them too. scikit-learn fits: linear discriminant analysis for a
@@ -43,8 +43,8 @@ class Gaussian:
             label: column of the classes, texts, integers or booleans.
             columns: columns of numbers; by default all but the label. A null is taken for the column's mean.
             covariance: one for all classes, one for each, or a diagonal for each.
-            shrinkage: 0 … 1, or ``auto`` for that of Ledoit and Wolf. For a diagonal: the share of the largest
-                variance that is added to each, ``auto`` for 1e-9.
+            shrinkage: 0 … 1, or ``auto`` for that of Ledoit and Wolf. For a diagonal: the share of the
+                largest variance that is added to each, ``auto`` for 1e-9.
             feature: p(c | x), or log p(c | x) - log π_c = log p(x | c) - log p(x) in nats, at least -20.
             min_items: ≥ 2; a class with fewer items of known numbers gets no Gaussian.
         """

@@ -11,7 +11,7 @@ from metarec_content.weights import folder_of, module
 
 
 class Image(PretrainedFiles):
-    """A vision model of transformers or timm from a local folder, for example ViT, DINOv2, ConvNeXt or CLIP."""
+    """A vision model of transformers from a local folder, for example ViT, DINOv2, ConvNeXt or CLIP."""
 
     extra = "image"
     projection = "get_image_features"

@@ -50,8 +50,8 @@ class PretrainedFiles:
                     inputs = self._read(contents[row] or b"")
                 except Exception as error:
                     raise DataError(
-                        f"{place(items, row)}: column {self.column!r} can't be read as {self.extra} ({error}); "
-                        "convert the file to a common format, or set it to null"
+                        f"{place(items, row)}: column {self.column!r} can't be read as {self.extra} "
+                        f"({error}); convert the file to a common format, or set it to null"
                     ) from error
                 yield self._pooled(inputs)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -51,7 +52,7 @@ class Sentences:
         self._cache = VectorCache.at(cache, cache_mib)
 
     def encode(self, items: pl.DataFrame) -> Float32:
-        """f32[n, c], rows of length √c, c as the model has it (1 where there is no text at all); 0 without text.
+        """f32[n, c], rows of length √c, 0 without text; c is the model's, or 1 where there is no text at all.
 
         Raises `ColumnError` for a column that is missing or holds no texts, `MissingDependencyError` for a
         package that isn't installed, `ArtefactError` where a folder holds no model.
@@ -86,13 +87,13 @@ class Sentences:
         return self._transformer.encode(chosen, batch_size=self.batch_size, show_progress_bar=False)
 
     @cached_property
-    def _wordllama(self):
+    def _wordllama(self) -> Any:
         package = module("wordllama", "wordllama", "wordllama")
-        # the package looks for its own tokenizer in a folder of another name, but in a cache under the right one
+        # it looks for the tokenizer that it ships in a folder of another name, but finds it as a cache
         shipped = Path(package.__file__).parent
         return package.WordLlama.load(cache_dir=shipped, disable_download=True)
 
     @cached_property
-    def _transformer(self):
+    def _transformer(self) -> Any:
         package = module("sentence_transformers", "sentence-transformers", "sentences")
         return package.SentenceTransformer(str(self._folder), device=self.device, local_files_only=True)

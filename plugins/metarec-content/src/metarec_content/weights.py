@@ -53,7 +53,8 @@ def loaded(auto: Any, folder: Path) -> Any:
     missing = sorted(name for name in found["missing_keys"] if not name.startswith("pooler."))
     if missing:
         raise ArtefactError(
-            f"the model in {folder} lacks {len(missing)} weights, the first is {missing[0]}; save the whole model"
+            f"the model in {folder} lacks {len(missing)} weights, the first is {missing[0]}; "
+            "save the whole model"
         )
     return model.eval()
 
