@@ -72,7 +72,7 @@ def encoders(minilm: bool) -> dict[str, tuple[str, dict[str, Any]]]:
 
 
 def encoded(label: str, items: pl.DataFrame) -> Float32:
-    """f32[n, c]; prints seconds for 1,000 items at first, with one item in a hundred new, and from the cache."""
+    """f32[n, c]; prints seconds for 1,000 items: at first, with 1 % new, cached."""
     name, params = encoders(True)[label]
     create = mr.PluginManager(enabled=["content"], strict=True).create
     if name != "content/sentences":

@@ -11,11 +11,12 @@ from sklearn.discriminant_analysis import LinearDiscriminantAnalysis, QuadraticD
 from sklearn.naive_bayes import GaussianNB
 
 from metarec_content.columns import nothing_but_ids
-from metarec_sdk.errors import ArgumentError, ColumnError
+from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 from metarec_sdk.types import Float32, Float64
 
 FLOOR = -20.0
 """Nats; a log ratio isn't lower, so that one outlier doesn't rule a regression."""
+_TOLERANCE = 1e-12
 
 
 class Gaussian:
@@ -67,7 +68,7 @@ class Gaussian:
         """f32[n, c], a column a class in sorted order; 0 for an item without numbers.
 
         c = 1 and all 0 where fewer than two classes have enough items. Raises `ColumnError` for a column that
-        is missing or of another dtype.
+        is missing or of another dtype, `DataError` for a class whose numbers have no covariance of their own.
         """
         nothing = np.zeros((items.height, 1), np.float32)
         if nothing_but_ids(items):
@@ -91,7 +92,13 @@ class Gaussian:
             return nothing
         numbers = numbers[:, varying]
         codes = classes.search_sorted(labels.gather(rows)).to_numpy()
-        model = self._model().fit(numbers[rows], codes)
+        try:
+            model = self._model().fit(numbers[rows], codes)
+        except np.linalg.LinAlgError as error:
+            raise DataError(
+                f"the numbers of a class of {self.label!r} don't vary enough for a covariance of its own "
+                f"({error}); use covariance='shared', a larger shrinkage=, or a larger min_items="
+            ) from None
         log_posterior = model.predict_log_proba(numbers[known])  # [k, c]
         features = np.zeros((items.height, len(classes)), np.float32)
         if self.feature == "posterior":
@@ -105,7 +112,7 @@ class Gaussian:
         if self.covariance == "shared":
             return LinearDiscriminantAnalysis(solver="lsqr", shrinkage=self.shrinkage)
         if self.covariance == "own":
-            return QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage)
+            return QuadraticDiscriminantAnalysis(solver="eigen", shrinkage=self.shrinkage, tol=_TOLERANCE)
         return GaussianNB(var_smoothing=1e-9 if self.shrinkage == "auto" else self.shrinkage)
 
     def _labels(self, items: pl.DataFrame) -> pl.Series:
