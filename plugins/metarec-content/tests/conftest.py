@@ -78,7 +78,7 @@ def ast(tmp_path_factory):
 def bert(tmp_path_factory):
     """A sentence model of 16 that knows ten words."""
     sentence_transformers = pytest.importorskip("sentence_transformers")
-    from sentence_transformers.models import Pooling, Transformer
+    from sentence_transformers.sentence_transformer.modules import Pooling, Transformer
 
     torch.manual_seed(0)
     folder = tmp_path_factory.mktemp("bert")

@@ -1,5 +1,6 @@
 """Every component serves in a recommender, as `metarec plugins check` sees it."""
 
+import subprocess
 import sys
 
 import numpy as np
@@ -81,6 +82,7 @@ def test_an_item_that_joins_is_placed_by_its_text(tmp_path):
         content="content/text",
         params={"backbone": {"factors": 8}},
         seed=1,
+        home=tmp_path,
         progress=False,
     )
     recommender.fit(log, items=items)
@@ -93,7 +95,6 @@ def test_an_item_that_joins_is_placed_by_its_text(tmp_path):
 
 
 def test_the_plugin_imports_no_library_of_models():
-    import subprocess
-
-    code = "import sys, metarec_content; sys.exit(bool({'torch', 'transformers', 'sklearn', 'wordllama'} & set(sys.modules)))"
+    heavy = {"torch", "transformers", "sklearn", "wordllama"}
+    code = f"import sys, metarec_content; sys.exit(bool({heavy} & set(sys.modules)))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -6,7 +6,7 @@ import pytest
 from scipy.stats import multivariate_normal
 
 from metarec_content.gaussian import FLOOR
-from metarec_sdk.errors import ArgumentError, ColumnError
+from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 
 
 @pytest.fixture
@@ -89,12 +89,18 @@ def test_a_class_of_few_a_constant_and_an_outlier_stay_finite(encoder, items, co
         kind=pl.when(pl.col("item_id") < 2).then(pl.lit("rare")).otherwise("kind"),
         constant=pl.lit(3.0),
         of_class=pl.when(pl.col("kind") == "a").then(1.0).otherwise(pl.col("x")),
-        z=pl.when(pl.col("item_id") == 20).then(1e9).otherwise("z"),
+        z=pl.when(pl.col("item_id") == 20).then(1e4).otherwise("z"),
     )
     for feature in ("posterior", "log-ratio"):
         found = encoder("gaussian", label="kind", covariance=covariance, feature=feature).encode(odd)
         assert found.shape == (60, 3)
         assert np.isfinite(found).all()
+
+
+def test_a_class_without_a_covariance_of_its_own_is_refused(encoder, items):
+    flat = items.with_columns(x=pl.when(pl.col("kind") == "a").then(1.0).otherwise("x"))
+    with pytest.raises(DataError, match=r"class of 'kind' .*use covariance='shared'"):
+        encoder("gaussian", label="kind", covariance="own", shrinkage=0).encode(flat)
 
 
 def test_one_class_tells_nothing(encoder, items):

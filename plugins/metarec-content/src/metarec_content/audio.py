@@ -22,7 +22,7 @@ class Audio(PretrainedFiles):
     def __init__(
         self,
         *,
-        model: str,
+        model: str | None = None,
         column: str = "audio",
         root: str = ".",
         seconds: float = 30.0,
@@ -33,7 +33,7 @@ class Audio(PretrainedFiles):
         """Choose the model; it is loaded when a sound isn't in the cache.
 
         Args:
-            model: folder with the model and its feature extractor, as ``save_pretrained`` writes them.
+            model: needed, folder with the model and its feature extractor, as ``save_pretrained`` writes them.
             column: column of paths, or of the files' bytes: WAV, FLAC, OGG or MP3. Channels are averaged.
             root: folder of relative paths.
             seconds: > 0, as much is heard from the start.

@@ -20,7 +20,7 @@ class Image(PretrainedFiles):
     def __init__(
         self,
         *,
-        model: str,
+        model: str | None = None,
         column: str = "image",
         root: str = ".",
         device: str = "cpu",
@@ -30,7 +30,7 @@ class Image(PretrainedFiles):
         """Choose the model; it is loaded when an image isn't in the cache.
 
         Args:
-            model: folder with the model and its image processor, as ``save_pretrained`` writes them.
+            model: needed, folder with the model and its image processor, as ``save_pretrained`` writes them.
             column: column of paths, or of the files' bytes, in any format that Pillow reads.
             root: folder of relative paths.
             device: of torch.

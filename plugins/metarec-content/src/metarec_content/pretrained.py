@@ -27,7 +27,7 @@ class PretrainedFiles:
     """Distributions on which a vector depends."""
 
     def __init__(
-        self, model: str, column: str, root: str, device: str, cache: bool | str, cache_mib: int
+        self, model: str | None, column: str, root: str, device: str, cache: bool | str, cache_mib: int
     ) -> None:
         self.model = model
         self.column = column

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Sentences:
             return Path(package.get_model_path())
         return folder_of(self.model)
 
-    def _vectors(self, chosen: list[str]) -> Iterable[Float32]:
+    def _vectors(self, chosen: list[str]) -> Any:
         if self.model == "wordllama":
             return self._wordllama.embed(chosen)
         return self._transformer.encode(chosen, batch_size=self.batch_size, show_progress_bar=False)

@@ -40,7 +40,7 @@ class Text:
         """
         vectors = np.zeros((items.height, self.width), np.float32)
         found = texts(items, self.columns)
-        weighted = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode", dtype=np.float32)
+        weighted = TfidfVectorizer(sublinear_tf=True, strip_accents="unicode")
         tokens = weighted.build_analyzer()
         words = [tokens(text) if text else [] for text in found]
         rows = [row for row, known in enumerate(words) if known]
@@ -48,6 +48,6 @@ class Text:
             weighted.set_params(analyzer=lambda row: words[row])
             matrix = weighted.fit_transform(rows)  # [r, v]
             rank = min(self.width, *matrix.shape)
-            left, size, _ = randomized_svd(matrix, rank, random_state=0)
-            vectors[rows, :rank] = left * size
+            _, _, right = randomized_svd(matrix, rank, random_state=0)
+            vectors[rows, :rank] = matrix @ right.T  # not the left vectors: equal texts stay equal
         return of_one_scale(vectors)

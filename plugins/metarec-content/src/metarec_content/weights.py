@@ -23,8 +23,10 @@ def module(name: str, distribution: str, extra: str) -> Any:
         ) from None
 
 
-def folder_of(model: str) -> Path:
+def folder_of(model: str | None) -> Path:
     """The folder of a model; raises `ArtefactError` where there is none with a config.json."""
+    if model is None:
+        raise ArtefactError("no model is given; pass model=, a folder that save_pretrained wrote")
     folder = Path(model).expanduser()
     if not (folder / "config.json").is_file():
         raise ArtefactError(
