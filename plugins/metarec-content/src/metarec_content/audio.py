@@ -33,7 +33,7 @@ class Audio(PretrainedFiles):
         """Choose the model; it is loaded when a sound isn't in the cache.
 
         Args:
-            model: needed, folder with the model and its feature extractor, as ``save_pretrained`` writes them.
+            model: needed, folder that ``save_pretrained`` wrote: the model and its feature extractor.
             column: column of paths, or of the files' bytes: WAV, FLAC, OGG or MP3. Channels are averaged.
             root: folder of relative paths.
             seconds: > 0, as much is heard from the start.
