@@ -10,13 +10,15 @@ import numpy as np
 
 
 def read_only(value: Any) -> Any:
-    """The value with read-only views of the arrays in it, however deep in dataclasses; nothing is copied."""
+    """The value with read-only views of its arrays, however deep in dataclasses and tuples. No copy."""
     if isinstance(value, np.ndarray):
         if not value.flags.writeable:
             return value
         view = value.view()
         view.flags.writeable = False
         return view
+    if type(value) is tuple:
+        return tuple(read_only(part) for part in value)
     if is_dataclass(value) and not isinstance(value, type):
         own = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
         changed = {name: read_only(part) for name, part in own.items()}
