@@ -138,7 +138,7 @@ def hang() -> None:
 def flood() -> None:
     kept = []
     while True:
-        kept.append(bytearray(1 << 26))
+        kept.append(np.empty(1 << 26, np.uint8))
 
 
 def overflow_the_stack() -> None:
@@ -155,8 +155,9 @@ def leave_a_process() -> None:
 
 
 def wait_at_exit() -> None:
-    atexit.register(time.sleep, 600)
-    threading.Thread(target=time.sleep, args=(600,)).start()
+    if "at exit" not in {thread.name for thread in threading.enumerate()}:
+        atexit.register(time.sleep, 600)
+        threading.Thread(target=time.sleep, args=(600,), name="at exit").start()
 
 
 ENDS: dict[str, Callable[[], Any]] = {
