@@ -68,6 +68,9 @@ CONTAINED_ONLY_HERE = [
 ]
 """What would end, stall or double the host, and what the failing checks say; None where no check fails."""
 
+SEEN_BY_A_CHECK = {"seed": "rng", "signal handler": "main thread"}
+"""What says so, of the changes after the import that a check notices at all."""
+
 MORE = [
     ("rescore", "kill", ENDED),
     ("rescore", "Ctrl-C", ENDED),
@@ -80,7 +83,7 @@ MORE = [
     *((at, deed, "") for deed in DEEDS.RAISES for at in ("construction", "fit", "rescore")),
     *(("result", deed, "") for deed in DEEDS.RETURNS),
     ("arguments", "error", "read-only|changed its arguments"),
-    *(("rescore", deed, "rng" if deed == "seed" else None) for deed in DEEDS.CHANGES),
+    *(("rescore", deed, SEEN_BY_A_CHECK.get(deed)) for deed in DEEDS.CHANGES),
 ]
 
 
