@@ -1,18 +1,32 @@
-"""Small plugins to load: objects, and distributions as pip would leave them on the path."""
+"""Small plugins to load: objects, distributions as pip would leave them on the path, and right components."""
 
 from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Iterator
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from textwrap import dedent
 from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 
+import metarec_sdk
+from metarec_sdk.backbones.factors import Factors
+from metarec_sdk.data.counts import Counts
+from metarec_sdk.data.table_content import TableContent
+from metarec_sdk.feedback.linear import LinearFeedback
+from metarec_sdk.heads.item_knn import ItemKNN
+from metarec_sdk.heads.natpar import Natpar
+from metarec_sdk.plugins import KINDS
 from metarec_sdk.plugins.policy import ALLOW_VARIABLE, STRICT_VARIABLE
+from metarec_sdk.testing import CHECKS, Level, Outcome
+from metarec_sdk.testing.run import run_one
+from metarec_sdk.testing.subject import Subject
+from metarec_sdk.types import Memberships, MetaFit
 
 
 class Stripes:
@@ -36,6 +50,147 @@ class Stripes:
         self.n_tasks = int(state["n_tasks"][0])
 
 
+class RightBackbone(Factors):
+    def __init__(self) -> None:
+        super().__init__(factors=8, iterations=3)
+
+
+class RightHead(Natpar):
+    def __init__(self) -> None:
+        super().__init__(factors=8, iterations=3)
+
+
+class RightClusterer:
+    """The nearest of three people."""
+
+    column: Any = None
+
+    def __init__(self) -> None:
+        self.centres = None
+
+    def fit(self, x, rng):
+        self.learn(x)
+
+    def learn(self, x):
+        if not np.isfinite(x).all():
+            raise ValueError("x must be finite")
+        self.centres = np.array(x[: min(3, len(x))])
+
+    def assign(self, x):
+        if self.centres is None or x.shape[1] != self.centres.shape[1] or not np.isfinite(x).all():
+            raise ValueError("x must be finite and have the columns of the fit")
+        return np.square(x[:, None] - self.centres).sum(2).argmin(1).astype(np.int32)
+
+    def memberships(self, x):
+        tasks = np.stack([self.assign(x), np.full(len(x), -1, np.int32)], axis=1)
+        return Memberships(tasks, np.tile(np.array([[0.9, 0.1]], np.float32), (len(x), 1)))
+
+    def state(self):
+        return {"centres": self.centres}
+
+    def restore(self, state):
+        self.centres = state["centres"]
+
+
+class RightMetaLearner:
+    """Learns the mean length of a history."""
+
+    length = 0.0
+
+    def fit(self, episodes, memberships, *, n_tasks, backbone, head, validation, rng, start=None, **_):
+        self.length = float(episodes.support.lengths.mean())
+        return MetaFit({}, {}, [{"task": 0, "site": "all", "rank": 0, "spread": 0.0}], {"all": self.length})
+
+    def state(self):
+        return {"length": np.array([self.length])}
+
+    def restore(self, state):
+        self.length = float(state["length"][0])
+
+
+class RightReranker:
+    """Adds an item's first coordinate."""
+
+    def __init__(self) -> None:
+        self.bonus = None
+
+    def fit(self, items, vectors):
+        self.bonus = np.array(vectors[:, 0])
+
+    def rescore(self, histories, candidates, k):
+        return candidates.scores + self.bonus[candidates.items]
+
+
+class RightRule:
+    """Forbids item 0."""
+
+    def __init__(self) -> None:
+        self.n = 0
+
+    def fit(self, items, vectors):
+        self.n = len(items)
+
+    def forbidden(self, histories, candidates):
+        if self.n == 0:
+            raise ValueError("fit first")
+        return candidates.items == 0
+
+
+RIGHT: dict[str, type] = {
+    "backbone": RightBackbone,
+    "clusterer": RightClusterer,
+    "meta_learner": RightMetaLearner,
+    "head": RightHead,
+    "item_item": type("RightNeighbours", (ItemKNN,), {}),
+    "feedback": type("RightFeedback", (LinearFeedback,), {}),
+    "behaviour": type("RightBehaviour", (Counts,), {}),
+    "content": type("RightContent", (TableContent,), {}),
+    "reranker": RightReranker,
+    "rule": RightRule,
+}
+
+
+@pytest.fixture(scope="session")
+def right() -> dict[str, type]:
+    """A small component of each kind that keeps its contract."""
+    return RIGHT
+
+
+@pytest.fixture
+def as_subject() -> Callable[..., Subject]:
+    """``as_subject(kind, target)``: the component ``acme/it`` of a plugin given as an object."""
+
+    def build(kind: str, target: Any, name: str = "acme/it", summary: str = "A twin") -> Subject:
+        def hook(register: Any) -> None:
+            register("it", target, summary=summary)
+
+        plugin = SimpleNamespace(**{KINDS[kind].hook: metarec_sdk.hookimpl(hook)})
+        return Subject(kind, name, plugins={"acme": plugin})
+
+    return build
+
+
+@pytest.fixture
+def outcomes() -> Callable[..., dict[Outcome, dict[str, str]]]:
+    """``outcomes(subject, level)``: by outcome, check -> message, for all or some checks."""
+
+    def run(
+        subject: Subject, level: Level, names: Iterable[str] | None = None
+    ) -> dict[Outcome, dict[str, str]]:
+        found: dict[Outcome, dict[str, str]] = defaultdict(dict)
+        for check in CHECKS.values():
+            if (
+                check.level is level
+                and subject.kind in check.kinds
+                and (names is None or check.name in names)
+            ):
+                result = run_one(check, subject)
+                found[result.outcome][check.name] = result.message
+        return found
+
+    return run
+
+
 @pytest.fixture
 def stripes() -> type[Stripes]:
     return Stripes
@@ -44,7 +199,6 @@ def stripes() -> type[Stripes]:
 @pytest.fixture
 def plugin() -> Callable[..., SimpleNamespace]:
     """``plugin(hook=function, ...)``: an object that implements hooks."""
-    import metarec_sdk
 
     def build(**hooks):
         return SimpleNamespace(**{name: metarec_sdk.hookimpl(function) for name, function in hooks.items()})

@@ -36,7 +36,10 @@ def build(watch: Watch, params: Mapping[str, Any]) -> Any:
     with noting(record, "construction"):
         component = factory(**params)
     _check_protocol(record, component)
-    return component if record.builtin else guarded(component, watch)
+    if record.builtin:
+        return component
+    with noting(record, "construction"):
+        return guarded(component, watch)
 
 
 def parameters(record: ComponentRecord) -> list[str]:
@@ -123,7 +126,9 @@ def _has(component: Any, name: str) -> bool:
         getattr(component, name)
     except AttributeError:
         return False
-    except Exception:  # a property that needs a fit first is there all the same
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # a property that needs a fit first is there all the same
         return True
     return True
 

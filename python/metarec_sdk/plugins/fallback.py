@@ -13,6 +13,20 @@ log = logging.getLogger("metarec_sdk.plugins")
 T = TypeVar("T")
 
 
+LONGEST = 1000
+"""Characters of an error's text that are kept."""
+
+
+def text_of(error: BaseException) -> str:
+    """The error's text; its ``__str__`` is a plugin's code as well and may fail."""
+    try:
+        return str(error)[:LONGEST]
+    except KeyboardInterrupt:
+        raise
+    except BaseException:
+        return "(its text can't be made: __str__ fails)"
+
+
 class Failures:
     """How often each plugin failed while the host went on, and how the last time."""
 
@@ -26,7 +40,7 @@ class Failures:
         """One more; the first of a plugin is logged, because a batch hook would fill the log."""
         with self._lock:
             self.count[plugin] += 1
-            self.last[plugin] = f"{call}: {type(error).__name__}: {error}"
+            self.last[plugin] = f"{call}: {type(error).__name__}: {text_of(error)}"
             first = self.count[plugin] == 1
         if first:
             log.warning("%s of plugin %r failed", call, plugin, exc_info=error)

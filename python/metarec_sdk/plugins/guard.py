@@ -6,13 +6,15 @@ right address. What it is given is read-only, and what it returns is checked.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, ClassVar
 
+from metarec_sdk.errors import PluginError
 from metarec_sdk.plugins.boundary import RESULTS, Result
 from metarec_sdk.plugins.fallback import Failures
 from metarec_sdk.plugins.read_only import content, read_only
@@ -37,17 +39,22 @@ def noting(record: ComponentRecord, call: str) -> Iterator[None]:
     except Exception as error:
         note(error, record, call)
         raise
-    except SystemExit as error:
-        raise exited(record, call) from error
+    except KeyboardInterrupt:  # Ctrl-C, which is the user's and not the component's
+        raise
+    except BaseException as error:
+        raise ended(record, call, error) from error
 
 
-def exited(record: ComponentRecord, call: str) -> Exception:
-    """What a component's ``sys.exit()`` becomes, which must not end the host."""
-    from metarec_sdk.errors import PluginError
+def ended(record: ComponentRecord, call: str, error: BaseException) -> Exception:
+    """What a component's ``sys.exit()`` or other `BaseException` becomes, which must not end the host."""
+    stands_in = PluginError(f"{record.name}: {call} {escape(error)}; a component raises an Exception")
+    note(stands_in, record, call)
+    return stands_in
 
-    error = PluginError(f"{record.name}: {call} called sys.exit(); a component raises what went wrong")
-    note(error, record, call)
-    return error
+
+def escape(error: BaseException) -> str:
+    """What a plugin did that would have ended the host, for a message."""
+    return "called sys.exit()" if isinstance(error, SystemExit) else f"raised {type(error).__name__}"
 
 
 def note(error: BaseException, record: ComponentRecord, call: str) -> None:
@@ -55,9 +62,15 @@ def note(error: BaseException, record: ComponentRecord, call: str) -> None:
     if not record.builtin:
         version = f" {record.version}" if record.version else ""
         source = f" (distribution {record.distribution})" if record.distribution else ""
-        error.add_note(
-            f"raised by plugin {record.plugin}{version}{source}: {record.kind} {record.name!r}, {call}"
+        add_note(
+            error, f"raised by plugin {record.plugin}{version}{source}: {record.kind} {record.name!r}, {call}"
         )
+
+
+def add_note(error: BaseException, text: str) -> None:
+    """Add a note, unless the plugin's exception doesn't let itself be annotated."""
+    with contextlib.suppress(Exception):
+        BaseException.add_note(error, text)
 
 
 def guarded(component: Any, watch: Watch) -> Any:
@@ -72,7 +85,7 @@ def guarded(component: Any, watch: Watch) -> Any:
         if name.startswith("_"):
             continue
         if not _is_method(component, name):
-            members[name] = property(functools.partial(_read, name=name))
+            members[name] = property(functools.partial(_read, name=name, record=record))
         elif (check := RESULTS.get((record.kind, name))) is not None:
             members[name] = _checked_method(name, watch, check)
         else:
@@ -82,6 +95,8 @@ def guarded(component: Any, watch: Watch) -> Any:
 
 
 class _Guarded:
+    _watch: ClassVar[Watch]
+
     def __init__(self, component: Any) -> None:
         object.__setattr__(self, "_component", component)
 
@@ -90,7 +105,7 @@ class _Guarded:
         return type(self._component)
 
     def __getattr__(self, name: str) -> Any:  # what appears on the component after construction
-        return getattr(object.__getattribute__(self, "_component"), name)
+        return _read(self, name=name, record=type(self)._watch.record)
 
     def __setattr__(self, name: str, value: Any) -> None:
         setattr(self._component, name, value)
@@ -104,8 +119,18 @@ def _is_method(component: Any, name: str) -> bool:
     return callable(found) or isinstance(found, classmethod | staticmethod)
 
 
-def _read(proxy: Any, *, name: str) -> Any:
-    return getattr(proxy._component, name)
+def _read(proxy: Any, *, name: str, record: ComponentRecord) -> Any:
+    try:
+        return getattr(object.__getattribute__(proxy, "_component"), name)
+    except AttributeError:  # the host asks whether something optional is there
+        raise
+    except Exception as error:
+        note(error, record, name)
+        raise
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:
+        raise ended(record, name, error) from error
 
 
 def _forwarded_method(name: str, record: ComponentRecord) -> Callable[..., Any]:
@@ -115,8 +140,10 @@ def _forwarded_method(name: str, record: ComponentRecord) -> Callable[..., Any]:
         except Exception as error:
             note(error, record, f"{name}()")
             raise
-        except SystemExit as error:
-            raise exited(record, f"{name}()") from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ended(record, f"{name}()", error) from error
 
     forwarded.__name__ = name
     return forwarded
@@ -140,16 +167,16 @@ def _checked_method(name: str, watch: Watch, check: Result) -> Callable[..., Any
         except Exception as error:
             note(error, record, call)
             raise
-        except SystemExit as error:
-            raise exited(record, call) from error
+        except KeyboardInterrupt:
+            raise
+        except BaseException as error:
+            raise ended(record, call, error) from error
 
     checked.__name__ = name
     return checked
 
 
 def _changed(record: ComponentRecord, call: str) -> Exception:
-    from metarec_sdk.errors import PluginError
-
     return PluginError(f"{record.name}: {call} changed its arguments; copy an array before changing it")
 
 

@@ -14,8 +14,8 @@ from metarec_sdk.errors import PluginError, UnknownIdError
 from metarec_sdk.plugins import builtin, candidates
 from metarec_sdk.plugins.candidates import GROUP, Candidate
 from metarec_sdk.plugins.factory import build, parameters
-from metarec_sdk.plugins.fallback import Failures
-from metarec_sdk.plugins.guard import Watch
+from metarec_sdk.plugins.fallback import Failures, text_of
+from metarec_sdk.plugins.guard import Watch, add_note
 from metarec_sdk.plugins.kinds import KINDS, kind_named
 from metarec_sdk.plugins.loader import DuplicateError, IncompatibleError, Loaded, load
 from metarec_sdk.plugins.observers import Observers
@@ -222,10 +222,12 @@ class PluginManager:
 
     def _fail(self, candidate: Candidate, error: BaseException, seconds: float = 0.0) -> None:
         if self._strict:
-            error.add_note(f"plugin {candidate.name!r} from {candidate.provider} (METAREC_STRICT)")
+            add_note(error, f"plugin {candidate.name!r} from {candidate.provider} (METAREC_STRICT)")
             raise error
         status = _status_of(error)
-        text = str(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {error}"
+        text = (
+            text_of(error) if isinstance(error, PluginError) else f"{type(error).__name__}: {text_of(error)}"
+        )
         log.warning("plugin %r from %s is %s: %s", candidate.name, candidate.provider, status, text)
         self._record(candidate, status, text, seconds)
 

@@ -6,7 +6,9 @@ from typing import Any
 
 from pluggy import HookImpl
 
+from metarec_sdk.errors import PluginError
 from metarec_sdk.plugins.fallback import Failures
+from metarec_sdk.plugins.guard import add_note, escape
 from metarec_sdk.plugins.loader import OBSERVATION_HOOKS, call
 from metarec_sdk.plugins.read_only import read_only
 
@@ -38,8 +40,12 @@ class Observers:
         for plugin, implementation in self._implementations[hook]:
             try:
                 call(implementation, arguments)
-            except (Exception, SystemExit) as error:
+            except KeyboardInterrupt:
+                raise
+            except BaseException as error:
                 if self._strict:
-                    error.add_note(f"raised by plugin {plugin}: {hook} (METAREC_STRICT)")
-                    raise
+                    add_note(error, f"raised by plugin {plugin}: {hook} (METAREC_STRICT)")
+                    if isinstance(error, Exception):
+                        raise
+                    raise PluginError(f"plugin {plugin}: {hook} {escape(error)}") from error
                 self._failures.add(plugin, hook, error)

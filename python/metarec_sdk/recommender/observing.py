@@ -7,8 +7,11 @@ import warnings
 from collections.abc import Sequence
 from difflib import get_close_matches
 
+import numpy as np
+
 from metarec_sdk.errors import UnknownIdError
 from metarec_sdk.feedback import Event
+from metarec_sdk.plugins.fallback import answered
 from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.serving import Served
 from metarec_sdk.types import FeedbackModel
@@ -60,7 +63,11 @@ class Observing:
             frame = self._home.events.read(after_seq=self._counted)
             if frame.is_empty():
                 return
-            _, weights = self.feedback.weigh(frame)
+            _, weights = answered(
+                self.feedback,
+                lambda: self.feedback.weigh(frame),
+                lambda: (np.ones(len(frame), np.float32),) * 2,  # an event of average weight
+            )
             items = self.served.items.encode(frame["item_id"])
             for user, item, weight, timestamp in zip(frame["user_id"], items, weights, frame["timestamp"]):
                 if item >= 0:  # an item that is new joins the catalogue at the next update

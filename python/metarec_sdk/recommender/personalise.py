@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.errors import PluginError
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.members import Members
 from metarec_sdk.recommender.prepare import Prepared
@@ -14,6 +15,9 @@ from metarec_sdk.recommender.task_model import RandomTasks, TaskModel, sees_feat
 from metarec_sdk.recommender.validation import training_episodes
 from metarec_sdk.tasks import OneTask
 from metarec_sdk.types import Clusterer, Episodes, Float32, Memberships, MetaFit, Progress, no_progress
+
+MOST_TASKS = 10_000
+"""Tasks that there may be however few the users are."""
 
 NOTHING = MetaFit({}, {}, [], {})
 """A `MetaFit` that changes nothing."""
@@ -34,8 +38,16 @@ def fit_tasks(components: Components, prepared: Prepared, members: Members, n_ta
 
 
 def count_tasks(clusterer: Clusterer, x: Float32) -> int:
-    """C, one more than the largest task id in use."""
-    return int(clusterer.assign(x).max(initial=-1)) + 1
+    """C, one more than the largest task id in use.
+
+    Raises `PluginError` for an id that would only take memory: there are more tasks than users then.
+    """
+    largest = int(clusterer.assign(x).max(initial=-1))
+    if largest >= max(len(x), MOST_TASKS):
+        raise PluginError(
+            f"assign(x) holds task {largest:,} for {len(x):,} users; number the tasks 0 … C-1 without gaps"
+        )
+    return largest + 1
 
 
 @dataclass(frozen=True)

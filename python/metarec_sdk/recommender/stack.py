@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.errors import PluginError
 from metarec_sdk.plugins.fallback import answered
 from metarec_sdk.protocols import Boosts
 from metarec_sdk.ranking import ItemIndex
@@ -108,12 +109,12 @@ class Stack:
         b = len(histories)
         h = answered(
             self.backbone,
-            lambda: self.encode(histories, memberships),
+            lambda: wide(self.encode(histories, memberships), self.width, "encode"),
             lambda: np.zeros((b, self.width), np.float32),
         )  # [b, d]
         w = answered(
             self.head,
-            lambda: self.head.query(histories, memberships),
+            lambda: wide(self.head.query(histories, memberships), self.head_width, "query"),
             lambda: np.zeros((b, self.head_width), np.float32),
         )  # [b, m]
         forms = np.zeros((len(histories), len(self.popularity.names)), np.float32)
@@ -135,7 +136,7 @@ class Stack:
         """The item-item member as added scores, scaled by its gate f32[b, 4]."""
         offsets, items, values = answered(
             self.item_item.neighbours,
-            lambda: self.item_item.boosts(histories),
+            lambda: within(self.item_item.boosts(histories), self.n_trained),
             lambda: (np.zeros(len(histories) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)),
         )
         return offsets, items, values * np.repeat(gates[:, 3], np.diff(offsets))
@@ -183,6 +184,20 @@ class Stack:
                 )
             )
         return joined(parts)
+
+
+def wide(vectors: Float32, width: int, call: str) -> Float32:
+    """The vectors, if they are as wide as the item matrix; `PluginError` otherwise."""
+    if vectors.shape[1] != width:
+        raise PluginError(f"{call}(histories) is {vectors.shape[1]} wide, the item matrix {width}")
+    return vectors
+
+
+def within(boosts: Boosts, n: int) -> Boosts:
+    """The boosts, if all of them are of the n items; `PluginError` otherwise."""
+    if boosts[1].max(initial=-1) >= n:
+        raise PluginError(f"boosts(histories) holds item {boosts[1].max()}; items are 0 … {n - 1}")
+    return boosts
 
 
 def merged(boosts: Boosts | None, extra: Boosts, b: int) -> Boosts:

@@ -39,10 +39,14 @@ class TaskModel:
         soft = getattr(self.clusterer, "memberships", None)
         if soft is not None:
             found: Memberships = soft(x)
-            return found
+            return Memberships(self.in_use(found.tasks), found.weights)
         memberships = Memberships.parent(b)
-        memberships.tasks[:, 0] = self.clusterer.assign(x)
+        memberships.tasks[:, 0] = self.in_use(self.clusterer.assign(x))
         return memberships
+
+    def in_use(self, tasks: Int32) -> Int32:
+        """The task ids, with -1 for those that nobody had at the fit: there is nothing but the parent."""
+        return np.where(tasks < self.n_tasks, tasks, np.int32(-1))
 
     def inputs(
         self, histories: Histories, features: Float32 | None = None, codes: Int32 | None = None

@@ -46,7 +46,7 @@ class Check:
 
 
 CHECKS: dict[str, Check] = {}
-"""Every check by name, in the order in which they run."""
+"""Every check by name."""
 
 ALL = tuple(KINDS)
 
@@ -70,5 +70,6 @@ def check(
 
 
 def checks_of(kind: str) -> list[Check]:
-    """The checks that apply to a kind of component, in order."""
-    return [each for each in CHECKS.values() if kind in each.kinds]
+    """The checks that apply to a kind of component, in the order in which they run: level by level."""
+    of_kind = [each for each in CHECKS.values() if kind in each.kinds]
+    return sorted(of_kind, key=lambda each: each.level)

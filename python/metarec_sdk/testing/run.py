@@ -10,7 +10,7 @@ from metarec_sdk.errors import UnknownIdError
 from metarec_sdk.plugins import KINDS
 from metarec_sdk.plugins.kinds import kind_named
 from metarec_sdk.testing import by_kind, conforming, loading, of_items, serving  # noqa: F401 - enter checks
-from metarec_sdk.testing.check import CHECKS, Check, Level, Skip, checks_of
+from metarec_sdk.testing.check import Check, Level, Skip, checks_of
 from metarec_sdk.testing.isolation import Limits, isolated_results
 from metarec_sdk.testing.report import Outcome, Report, Result, expected
 from metarec_sdk.testing.subject import Plugins, Subject
@@ -47,13 +47,12 @@ def run_checks(
     subject = Subject(kind or "", component, plugins=plugins, params=params)
     apart = subject.importable if isolated is None else isolated
     wanted = kind_named(kind).name if kind is not None else None
-    chosen = [each for each in CHECKS.values() if each.level <= level]
     if apart:
         of_kind, results = isolated_results(subject, wanted, level, limits or Limits())
         subject.kind = of_kind
     else:
         subject.kind = wanted or kind_of(subject)
-        results = [run_one(each, subject) for each in chosen if subject.kind in each.kinds]
+        results = [run_one(each, subject) for each in checks_of(subject.kind) if each.level <= level]
     report = Report(component, subject.kind, tuple(results), expected(expected_failures))
     print(report)
     return report

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.testing.check import CHECKS, Skip
+from metarec_sdk.testing.check import CHECKS, Level, Skip, checks_of
 from metarec_sdk.testing.run import kind_of, run_one
 from metarec_sdk.testing.subject import Subject
 
@@ -34,8 +34,10 @@ def main(request: str, log: str) -> None:
         params=asked["params"],
         import_seconds=asked["seconds"] / 2,
     )
-    with contextlib.suppress(Skip):
-        _ = subject.imported  # before this process imports the plugin: what that changes is inherited
+    loads = {check.name for check in CHECKS.values() if check.level is Level.LOADS}
+    if not loads <= set(asked["done"]):  # a process that goes on after a crash has no need of it
+        with contextlib.suppress(Skip):
+            _ = subject.imported  # before this process imports the plugin: what that changes is inherited
     write({"imported": True})
     if not subject.kind:
         try:
@@ -45,8 +47,8 @@ def main(request: str, log: str) -> None:
             write({"finished": True})
             return
     write({"kind": subject.kind})
-    for check in CHECKS.values():
-        if subject.kind in check.kinds and check.level <= asked["level"] and check.name not in asked["done"]:
+    for check in checks_of(subject.kind):
+        if check.level <= asked["level"] and check.name not in asked["done"]:
             write({"started": check.name})
             result = run_one(check, subject)
             write(

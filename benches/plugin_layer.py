@@ -1,0 +1,162 @@
+"""What the plugin layer costs: a batch against a direct call, and the start with 50 installed plugins.
+
+    python benches/plugin_layer.py
+
+The same component is asked directly and through its guard (read-only arguments, checked results), in turns in
+one process; the overhead is the difference of the medians. The start is that of a fresh interpreter: the
+import of metarec_sdk, then a `PluginManager` that finds, imports and registers 50 generated distributions.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+sys.path.insert(0, str(Path(__file__).parent))
+from _record import append, interleaved, machine, medians
+
+from metarec_sdk import hookimpl
+from metarec_sdk.plugins import PluginManager
+from metarec_sdk.types import Histories, TopK, TrainingLog
+
+ITEMS, LENGTH, DEPTH, K = 5000, 30, 80, 20
+
+
+class Acme:
+    """The built-ins as a stranger's components."""
+
+    @hookimpl
+    def metarec_register_backbones(self, register: Any) -> None:
+        register("factors", "metarec_sdk.backbones.factors:Factors")
+
+    @hookimpl
+    def metarec_register_rerankers(self, register: Any) -> None:
+        register("mmr", "metarec_sdk.ranking.mmr:MMR")
+
+
+def histories_of(rows: int, rng: np.random.Generator) -> Histories:
+    return Histories.from_lists(rng.integers(0, ITEMS, (rows, LENGTH)).tolist())
+
+
+def candidates_of(rows: int, rng: np.random.Generator) -> TopK:
+    items = np.concatenate([rng.permutation(ITEMS)[:DEPTH] for _ in range(rows)]).astype(np.int64)
+    scores = -np.sort(-rng.normal(0, 1, (rows, DEPTH)).astype(np.float32), axis=1)
+    return TopK(np.arange(rows + 1) * DEPTH, items, scores.ravel())
+
+
+def calls(batch: int, repeats: int) -> dict[str, dict[str, float]]:
+    """By component: microseconds of a direct and of a guarded call."""
+    rng = np.random.default_rng(1)
+    manager = PluginManager({"acme": Acme()}, enabled=False)
+    guarded = manager.create("backbone", "acme/factors"), manager.create("reranker", "acme/mmr")
+    direct = manager.create("backbone", "factors"), manager.create("reranker", "mmr")
+    table = pl.DataFrame({"item_id": np.arange(ITEMS)})
+    log = TrainingLog(histories_of(2000, rng), ITEMS)
+    for backbone, reranker in (direct, guarded):
+        backbone.fit(log, np.random.default_rng(2))
+        reranker.fit(table, backbone.item_matrix())
+    histories, candidates = histories_of(batch, rng), candidates_of(batch, rng)
+    pairs: dict[str, dict[str, Callable[[], Any]]] = {
+        "factors.encode": {
+            "direct": lambda: direct[0].encode(histories),
+            "guarded": lambda: guarded[0].encode(histories),
+        },
+        "mmr.rescore": {
+            "direct": lambda: direct[1].rescore(histories, candidates, K),
+            "guarded": lambda: guarded[1].rescore(histories, candidates, K),
+        },
+    }
+    rows = {}
+    for name, pair in pairs.items():
+        found = medians(interleaved(pair, repeats))
+        rows[name] = {
+            "direct_us": round(1e6 * found["direct"], 1),
+            "guarded_us": round(1e6 * found["guarded"], 1),
+            "overhead_us": round(1e6 * (found["guarded"] - found["direct"]), 1),
+            "overhead_percent": round(100 * (found["guarded"] / found["direct"] - 1), 2),
+        }
+    return rows
+
+
+MODULE = """
+import metarec_sdk
+
+@metarec_sdk.hookimpl
+def metarec_register_rerankers(register):
+    register("it", "{module}.component:It", summary="One of many")
+
+@metarec_sdk.hookimpl
+def metarec_register_clusterers(register):
+    register("it", "{module}.component:Tasks", summary="One of many")
+"""
+
+START = """
+import json, sys, time
+start = time.perf_counter()
+sys.path.append(sys.argv[1])
+import metarec_sdk
+from metarec_sdk.plugins import PluginManager
+imported = time.perf_counter()
+manager = PluginManager()
+ready = time.perf_counter()
+loaded = sum(record.name.startswith("many-") and record.status == "loaded" for record in manager.records)
+print(json.dumps([imported - start, ready - imported, loaded]))
+"""
+
+
+def install(folder: Path, number: int) -> None:
+    """A distribution as pip leaves it."""
+    name, module = f"many-{number}", f"metarec_many_{number}"
+    info = folder / f"metarec_many_{number}-1.0.dist-info"
+    info.mkdir()
+    (folder / module).mkdir()
+    (folder / module / "__init__.py").write_text(MODULE.format(module=module))
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: metarec-many-{number}\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text(f"[metarec_sdk.v1]\n{name} = {module}\n")
+
+
+def start(plugins: int, repeats: int) -> dict[str, float]:
+    """Seconds of a fresh interpreter: the import, the manager without and with that many more plugins."""
+    with tempfile.TemporaryDirectory() as empty, tempfile.TemporaryDirectory() as full:
+        for number in range(plugins):
+            install(Path(full), number)
+        seconds: dict[str, list[float]] = {"import": [], "without": [], "with": []}
+        for repeat in range(repeats + 1):
+            for name, folder, wanted in (("without", empty, 0), ("with", full, plugins)):
+                command = [sys.executable, "-c", START, folder]
+                done = subprocess.run(command, check=True, capture_output=True, text=True)
+                imported, managed, loaded = json.loads(done.stdout)
+                assert loaded == wanted, f"{loaded} of {wanted} plugins were loaded"
+                if repeat:  # the first one writes byte code
+                    seconds["import"].append(imported)
+                    seconds[name].append(managed)
+    return {name: round(statistics.median(values), 3) for name, values in seconds.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=400)
+    parser.add_argument("--starts", type=int, default=9)
+    parser.add_argument("--plugins", type=int, default=50)
+    arguments = parser.parse_args()
+    row = {
+        "batch 1": calls(1, 5 * arguments.repeats),
+        "batch 256": calls(256, arguments.repeats),
+        f"start with {arguments.plugins} plugins, seconds": start(arguments.plugins, arguments.starts),
+        "machine": machine("polars", "pluggy"),
+    }
+    append("plugin_layer", row)
+
+
+if __name__ == "__main__":
+    main()
