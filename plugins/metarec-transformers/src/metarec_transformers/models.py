@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from difflib import get_close_matches
@@ -22,6 +23,9 @@ from metarec_sdk.errors import ArgumentError, ArtefactError
 
 _SPARE_POSITIONS = 2
 """RoBERTa and its kin count positions from behind the padding id."""
+
+_ONE_AT_A_TIME = threading.RLock()
+"""Torch's seed and the remarks of transformers belong to the process."""
 
 
 def is_folder(model: str) -> bool:
@@ -40,6 +44,8 @@ def family_config(family: str, *, width: int, layers: int, heads: int, positions
         close = get_close_matches(family, list(families.keys()), n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise ArgumentError(f"model={family!r} is neither a local folder nor a family of transformers{hint}")
+    if width % heads:
+        raise ArgumentError(f"width must be a multiple of heads, got width={width} and heads={heads}")
     sizes = {
         "hidden_size": width,
         "embedding_size": width,
@@ -68,7 +74,7 @@ def family_config(family: str, *, width: int, layers: int, heads: int, positions
 
 def random_model(config: PretrainedConfig, seed: int) -> PreTrainedModel:
     """A model with its family's own random weights; torch's global seed is left alone."""
-    with _seeded(seed), _quiet():
+    with _quiet(), _seeded(seed):
         return _bare(AutoModel.from_config(config, dtype=torch.float32))
 
 
@@ -78,7 +84,7 @@ def given_model(folder: str) -> PreTrainedModel:
     Raises `ArtefactError` where the folder has no usable configuration, or lacks weights.
     """
     try:
-        with _seeded(0), _quiet():
+        with _quiet(), _seeded(0):
             model, found = AutoModel.from_pretrained(
                 folder,
                 local_files_only=True,
@@ -191,13 +197,14 @@ def _seeded(seed: int) -> Iterator[None]:
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Progress bars and remarks of transformers are off within the block."""
-    verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
-    logging.set_verbosity_error()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)
-        if bars:
-            logging.enable_progress_bar()
+    """Progress bars and remarks of transformers are off within the block, for one thread at a time."""
+    with _ONE_AT_A_TIME:
+        verbosity, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            yield
+        finally:
+            logging.set_verbosity(verbosity)
+            if bars:
+                logging.enable_progress_bar()

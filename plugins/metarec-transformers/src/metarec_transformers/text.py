@@ -27,8 +27,8 @@ _TEXTS = 64
 class TextContent:
     """Follows `metarec_sdk.protocols.ContentEncoder`; the same row gives the same vector, to rounding."""
 
-    model: str
-    """Local folder with ``config.json``, ``model.safetensors`` and the tokenizer's files."""
+    model: str = ""
+    """Local folder with ``config.json``, ``model.safetensors`` and the tokenizer's files; has to be given."""
     columns: list[str] | None = None
     """Columns that are read, in this order; None is every column of texts or of lists of texts."""
     length: int = 128
@@ -38,16 +38,20 @@ class TextContent:
 
     def __post_init__(self) -> None:
         """Raises `ArgumentError` for an argument out of range."""
-        if not models.is_folder(self.model):
-            raise ArgumentError(f"model={self.model!r} isn't a local folder; nothing is downloaded")
         check_counts(length=self.length)
         check_choice("device", self.device, ("cpu", "cuda", "auto"))
 
     def encode(self, items: pl.DataFrame) -> Float32:
         """f32[n, c], rows of length 1, or of zeros for an item without text.
 
-        Raises `ColumnError` for a column that isn't there, `ArtefactError` for a folder that can't be used.
+        Raises `ArgumentError` where the model isn't a local folder or a column isn't text, `ColumnError` for
+        a column that isn't there, `ArtefactError` for a folder that can't be used.
         """
+        if not self.model or not models.is_folder(self.model):
+            raise ArgumentError(
+                f"model={self.model!r} isn't a local folder; give the path of one with a model and its "
+                f"tokenizer (nothing is downloaded)"
+            )
         texts = item_texts(items, self.columns)
         device = torch_device(self.device)
         model = models.given_model(self.model).to(device)
@@ -72,6 +76,8 @@ class TextContent:
             tokenizer = AutoTokenizer.from_pretrained(self.model, local_files_only=True)
         except (OSError, ValueError, KeyError) as error:
             raise ArtefactError(f"model={self.model!r} has no usable tokenizer: {error}") from error
+        if len(tokenizer) <= len(tokenizer.all_special_ids):  # what is made up where the files are missing
+            raise ArtefactError(f"model={self.model!r} has no tokenizer: its vocabulary is empty")
         if tokenizer.pad_token is None:  # a decoder's
             tokenizer.pad_token = tokenizer.eos_token
         tokenizer.padding_side = "right"
