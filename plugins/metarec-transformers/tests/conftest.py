@@ -9,8 +9,8 @@ torch = pytest.importorskip("torch")
 transformers = pytest.importorskip("transformers")
 tokenizers = pytest.importorskip("tokenizers")
 
-from metarec_sdk.types import Histories, TrainingLog
-from metarec_transformers.backbone import HistoryTransformer
+from metarec_sdk.types import Histories, TrainingLog  # noqa: E402
+from metarec_transformers.backbone import HistoryTransformer  # noqa: E402
 
 N_ITEMS = 20
 SMALL = {"width": 16, "history_limit": 8, "epochs": 2, "batch_size": 32, "device": "cpu"}
@@ -42,7 +42,9 @@ def folder(tmp_path_factory) -> Path:
     with torch.random.fork_rng():
         torch.manual_seed(11)
         transformers.BertModel(config).save_pretrained(path)
-    letters = {letter: place for place, letter in enumerate(["[PAD]", "[UNK]", *"abcdefghijklmnopqrst .0123"])}
+    letters = {
+        letter: place for place, letter in enumerate(["[PAD]", "[UNK]", *"abcdefghijklmnopqrst .0123"])
+    }
     tokenizer = tokenizers.Tokenizer(tokenizers.models.WordLevel(letters, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = tokenizers.pre_tokenizers.Split("", "isolated")
     transformers.PreTrainedTokenizerFast(

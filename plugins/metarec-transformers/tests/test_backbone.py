@@ -24,7 +24,9 @@ def accuracy(backbone, log):
 @pytest.mark.parametrize("model", MODELS)
 @pytest.mark.parametrize("ids", [True, False])
 def test_a_planted_rule_is_learned_far_beyond_popularity(create, planted, model, ids):
-    backbone = create(model=model, ids=ids, epochs=15, learning_rate=0.02, dropout=0.1, patience=15, batch_size=16)
+    backbone = create(
+        model=model, ids=ids, epochs=15, learning_rate=0.02, dropout=0.1, patience=15, batch_size=16
+    )
     backbone.fit(planted(120, seed=2), np.random.default_rng(0))
     found, popular = accuracy(backbone, planted(200, seed=3))
     assert popular < 0.15

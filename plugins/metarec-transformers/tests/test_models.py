@@ -127,7 +127,7 @@ def test_folders_that_lack_something_are_refused(create, planted, folder, tmp_pa
     tensors = load_file(folder / "model.safetensors")
     del tensors["encoder.layer.1.output.dense.weight"]
     save_file(tensors, tmp_path / "model.safetensors", {"format": "pt"})
-    with pytest.raises(ArtefactError, match="lacks 1 weights, the first 'encoder.layer.1.output"):
+    with pytest.raises(ArtefactError, match=r"lacks 1 weights, the first 'encoder.layer.1.output"):
         create(model=str(tmp_path)).fit(planted(), np.random.default_rng(0))
 
 

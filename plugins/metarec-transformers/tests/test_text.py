@@ -52,9 +52,12 @@ def test_alike_texts_are_near_and_items_without_text_are_zero(vectors):
 
 def test_texts_are_the_columns_in_order():
     assert item_texts(ITEMS, None) == [
-        "A red running shoe for men. sport", "Jogging trainers, scarlet. sport, shoes", "Chocolate cake. food",
-        "", ".",
-    ]  # fmt: skip
+        "A red running shoe for men. sport",
+        "Jogging trainers, scarlet. sport, shoes",
+        "Chocolate cake. food",
+        "",
+        ".",
+    ]
     assert item_texts(ITEMS, ["tags"])[1] == "sport, shoes"
     assert item_texts(ITEMS.select("item_id", "price"), None) == [""] * 5
     with pytest.raises(ColumnError, match="titel"):

@@ -216,8 +216,8 @@ class HistoryTransformer:
         if features is None or not features.any():
             if not self.ids:
                 raise ArgumentError(
-                    "ids=False makes items of their content alone, but the log has none; give an items' table "
-                    "and a content encoder that reads it, or use ids=True"
+                    "ids=False makes items of their content alone, but the log has none; give an items' "
+                    "table and a content encoder that reads it, or use ids=True"
                 )
             return None
         if features.ndim != 2 or len(features) != log.n_items:

@@ -60,8 +60,8 @@ def _copy(network: HistoryNetwork, state: Mapping[str, NDArray[Any]]) -> None:
         values = state[name]
         if values.shape != tuple(tensor.shape):
             raise ArtefactError(
-                f"the state's {name!r} has shape {values.shape}, but it must be {tuple(tensor.shape)}; use the "
-                f"width that it was fitted with"
+                f"the state's {name!r} has shape {values.shape}, but it must be {tuple(tensor.shape)}; use "
+                f"the width that it was fitted with"
             )
         if not np.isfinite(values).all():
             raise ArtefactError(f"the state's {name!r} holds NaN or infinite values")

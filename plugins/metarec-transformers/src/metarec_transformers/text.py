@@ -1,7 +1,7 @@
 """``transformers/text``: vectors of items from their texts, by a model in a local folder.
 
-The mean of the last layer's token states, scaled to length 1: what sentence encoders are trained for (Reimers &
-Gurevych, EMNLP 2019, arXiv:1908.10084). Weights aren't tuned.
+The mean of the last layer's token states, scaled to length 1: what sentence encoders are trained for (Reimers
+& Gurevych, EMNLP 2019, arXiv:1908.10084). Weights aren't tuned.
 """
 
 from __future__ import annotations
