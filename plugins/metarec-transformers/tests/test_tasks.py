@@ -115,6 +115,16 @@ def test_adapting_again_starts_anew_and_the_seed_decides(create, planted):
     assert states[0] == states[1]
 
 
+def test_a_model_that_cannot_carry_adapters_is_left_without(create, planted, ragged):
+    backbone = create(model="opt", epochs=1)
+    backbone.fit(planted(), np.random.default_rng(0))
+    before, state = backbone.encode(ragged), backbone.state()
+    with pytest.raises(ArgumentError, match="task ids"):
+        backbone.adapt(planted(), np.zeros(60, np.int32), np.random.default_rng(0))
+    assert set(backbone.state()) == set(state)
+    np.testing.assert_array_equal(backbone.encode(ragged), before)
+
+
 def test_tasks_are_checked(create, planted, fitted, ragged):
     backbone = create()
     backbone.restore(fitted["gpt2"].state())

@@ -24,7 +24,7 @@ from metarec_transformers import models
 from metarec_transformers.arguments import check_choice, check_counts, check_number, torch_device
 from metarec_transformers.network import HistoryNetwork
 from metarec_transformers.state import network_from_state, state_of
-from metarec_transformers.tasks import TaskNetwork, attach, tagged
+from metarec_transformers.tasks import TaskNetwork, attach, detach, tagged
 
 FULL_SOFTMAX_LIMIT = 50_000
 """Above this many items the softmax is estimated from `NEGATIVES` sampled ones."""
@@ -177,7 +177,8 @@ class HistoryTransformer:
         change, and a second call starts anew. tasks: i32[u] in 0 … T-1, the task of each row of the log, -1
         for none. A person without events has nothing to show which task it is, and is served by none.
 
-        Raises `ArgumentError` for another number of tasks than rows, or where nobody has a task.
+        Raises `ArgumentError` for another number of tasks than rows, where nobody has a task, and for a model
+        whose layers can't carry adapters; then there are none.
         """
         network = self._fitted()
         check_counts(rank=rank)
@@ -188,9 +189,13 @@ class HistoryTransformer:
         histories = tagged(log.histories, tasks, n_tasks)
         attach(network, n_tasks=n_tasks, rank=rank, seed=int(rng.integers(2**63)))
         adapted = TaskNetwork(network)
-        record = Trainer(adapted, self._plan(log.n_items), rng).fit(histories, self._windows, progress)
-        network.requires_grad_(False)
-        return record
+        try:
+            return Trainer(adapted, self._plan(log.n_items), rng).fit(histories, self._windows, progress)
+        except BaseException:
+            detach(network)
+            raise
+        finally:
+            network.requires_grad_(False)
 
     def state(self) -> State:
         """The parameters by name, float32, and the model's configuration as JSON in bytes."""

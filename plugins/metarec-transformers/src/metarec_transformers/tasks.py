@@ -25,12 +25,18 @@ from metarec_transformers.network import HistoryNetwork
 
 def attach(network: HistoryNetwork, *, n_tasks: int, rank: int, seed: int) -> None:
     """New adapters in every linear layer of the body, in the place of those that are there."""
-    if network.adapters is not None:
-        network.adapters.detach()
+    detach(network)
     device = network.items.device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
         network.adapters = attach_adapters(network.body, ["*"], tasks=n_tasks, rank=rank)
+
+
+def detach(network: HistoryNetwork) -> None:
+    """Take the adapters out, if there are any."""
+    if network.adapters is not None:
+        network.adapters.detach()
+        network.adapters = None
 
 
 def tagged(histories: Histories, tasks: Int32, n_tasks: int) -> Histories:
