@@ -103,10 +103,16 @@ SETS: tuple[StudySet, ...] = (
         dataset="assist2015",
         about="education, skills practised; many repeats",
         ordered=True,
-        max_users=3000,
+        held_out=0.3,
+        max_users=5000,
     ),
     StudySet(
-        name="steam-200k", dataset="steam-200k", about="games bought or played", ordered=False, max_users=5000
+        name="steam-200k",
+        dataset="steam-200k",
+        about="games bought or played",
+        ordered=False,
+        held_out=0.3,
+        max_users=5000,
     ),
     StudySet(
         name="foursquare-nyc",
