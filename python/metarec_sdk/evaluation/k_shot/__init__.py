@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from metarec_sdk.evaluation.k_shot.claims import Claim
 from metarec_sdk.evaluation.k_shot.plan import Plan
-from metarec_sdk.evaluation.k_shot.sets import QUICK, SETS, StudySet
-from metarec_sdk.evaluation.k_shot.study import SetResult, Study, run_study
+from metarec_sdk.evaluation.k_shot.set_result import SetResult
+from metarec_sdk.evaluation.k_shot.sets import QUICK, SETS, StudySet, study_sets
+from metarec_sdk.evaluation.k_shot.study import Study, run_study
 
-__all__ = ["QUICK", "SETS", "Claim", "Plan", "SetResult", "Study", "StudySet", "run_study"]
+__all__ = ["QUICK", "SETS", "Claim", "Plan", "SetResult", "Study", "StudySet", "run_study", "study_sets"]

@@ -26,6 +26,9 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 """Arguments of `Recommender` for the default stack and for what may be left out or exchanged in it."""
 
+VARIANT = "variant: "
+"""Prefix of their method names in reports."""
+
 _BASELINE_CODE = ("data", "evaluation/baselines", "heads", "ranking")
 _STACK_CODE = (
     *("adapters", "backbones", "data", "feedback", "heads", "plugins", "ranking", "recommender", "tasks"),
@@ -99,7 +102,7 @@ def jobs(plan: Plan, prepared_hash: str, refused: Mapping[str, str]) -> list[Job
 
 
 def code_fingerprint(parts: Sequence[str]) -> str:
-    """SHA-256 of the Python sources in folders of the package: a result is reused only by the code it is of."""
+    """SHA-256 of Python sources of the package: a result is reused only by the code that made it."""
     root = Path(metarec_sdk.__file__).parent
     digest = hashlib.sha256(metarec_sdk.__version__.encode())
     for path in sorted(path for part in parts for path in (root / part).rglob("*.py")):

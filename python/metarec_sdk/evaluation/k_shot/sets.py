@@ -10,6 +10,7 @@ import numpy as np
 import polars as pl
 
 from metarec_sdk.data import Interactions, datasets
+from metarec_sdk.data.interactions import REQUIRED
 from metarec_sdk.errors import UnknownIdError
 from metarec_sdk.evaluation.protocols import ColdStart
 
@@ -21,7 +22,9 @@ SAMPLE_SEED = 20_250_101
 class StudySet:
     """A data set, read in one way.
 
-    Repeated events train as they are; only first visits are ranked (discovery), as `ColdStart` has it.
+    Repeated events train as they are; only first visits are ranked (discovery), as `ColdStart` has it. Of the
+    columns only user, item, time, type and value are kept: what else a source has means something of its own,
+    and coat's ``propensity``, say, would make the stack weigh events that the queries count alike.
     """
 
     name: str
@@ -60,6 +63,7 @@ class StudySet:
         rng = np.random.default_rng(SAMPLE_SEED)
         if self.only is not None:
             log = log.filter(pl.col(self.only[0]) == self.only[1])
+        log = log.replaced(log.frame.select(REQUIRED))
         cap = self.max_users if max_users is None else max_users
         users = log.frame["user_id"].unique().sort()
         if cap and cap < len(users):
@@ -129,9 +133,7 @@ SETS: tuple[StudySet, ...] = (
         held_out=0.3,
         max_users=800,
     ),
-    StudySet(
-        name="ml-1m", dataset="ml-1m", about="films rated", ordered=True, held_out=0.3, max_users=800
-    ),
+    StudySet(name="ml-1m", dataset="ml-1m", about="films rated", ordered=True, held_out=0.3, max_users=800),
     StudySet(
         name="ml-1m-time",
         dataset="ml-1m",
