@@ -33,7 +33,7 @@ def k_shot(
         bool, typer.Option("--report", help="Run nothing, only write the report.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Two small sets, one seed: the check before a release.")
+        bool, typer.Option("--quick", help="Three small sets, one seed: the check before a release.")
     ] = False,
     json: Json = False,
 ) -> None:

@@ -80,7 +80,7 @@ def _set_section(result: SetResult, curves: Mapping[tuple[str, str], str]) -> li
         "",
         f"{study_set.about[:1].upper()}{study_set.about[1:]}: {counts['events']:,} events of "
         f"{counts['users']:,} users with {counts['items']:,} items{capped}, {record.train_events:,} of them "
-        f"trained on, {counts['judged']} new users judged. Protocol `{record.hash[:12]}`. "
+        f"trained on, {counts['judged']} new users judged. Protocol `{record.hash[:12]}`; "
         + "; ".join([*record.notes, *(f"{name}: {why}" for name, why in result.report.skipped.items())])
         + ".",
     ]

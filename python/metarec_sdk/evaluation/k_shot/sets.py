@@ -100,6 +100,13 @@ SETS: tuple[StudySet, ...] = (
         name="movielens-100k", dataset="movielens-100k", about="films rated", ordered=True, held_out=0.35
     ),
     StudySet(
+        name="movielens-100k-shuffled",
+        dataset="movielens-100k",
+        about="films rated, without their order in training too",
+        ordered=False,
+        held_out=0.35,
+    ),
+    StudySet(
         name="mealrec-plus-h", dataset="mealrec-plus-h", about="meals chosen", ordered=False, held_out=0.35
     ),
     StudySet(
@@ -156,7 +163,7 @@ SETS: tuple[StudySet, ...] = (
 """Smallest first, so that an interrupted study has whole sets. The caps fit two cores; ``max_users=0`` lifts
 them."""
 
-QUICK = ("coat", "lastfm-s3rec")
+QUICK = ("coat", "lastfm-s3rec", "movielens-100k")
 """The sets of the check before a release."""
 
 

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from time import perf_counter, process_time
 from typing import Any
 
+import numpy as np
+
+import metarec_sdk
+from metarec_sdk import _core
 from metarec_sdk.evaluation.baselines import CONTESTANTS
 from metarec_sdk.evaluation.contest import Contest, refusals
 from metarec_sdk.evaluation.encoded_window import EncodedWindow
@@ -138,5 +144,13 @@ def _run(
         "seconds": perf_counter() - began,
         "cpu_seconds": process_time() - began_cpu,
         "peak_mib": peak_mib(),
+        "machine": {
+            "system": platform.platform(),
+            "isa": _core.isa(),
+            "cores": os.cpu_count(),
+            "python": platform.python_version(),
+            "metarec_sdk": metarec_sdk.__version__,
+            "numpy": np.__version__,
+        },
     }
     write_cell(path, contest, facts)
