@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format docs bench wheel
-.PHONY: bench-topk bench-gpu constraints clean
+.PHONY: bench-topk bench-gpu bench-quality constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -76,6 +76,9 @@ bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk OPTIONS=--quick is shorter
 	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -r pyproject.toml --extra bench
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benches/topk.py $(OPTIONS)
+
+bench-quality: setup  ## the stack against tuned baselines on public data; OPTIONS=--quick before a release
+	$(BIN)/metarec bench k-shot $(OPTIONS)
 
 bench-gpu: setup  ## check and measure the Triton kernels; needs an NVIDIA GPU
 	$(BIN)/python benches/heads_gpu.py

@@ -6,8 +6,7 @@ import sys
 
 import typer
 
-from metarec_sdk.cli import plugins
-from metarec_sdk.cli.bench import bench
+from metarec_sdk.cli import bench, plugins
 from metarec_sdk.cli.datasets import datasets
 from metarec_sdk.cli.demo import demo
 from metarec_sdk.cli.evaluate import evaluate
@@ -68,9 +67,7 @@ app.command(
     epilog=_example("metarec evaluate model events.parquet --time ts --protocol cold-start --seeds 5"),
     rich_help_panel=_MEASURE,
 )(evaluate)
-app.command(epilog=_example("metarec bench --list", "metarec bench recommend"), rich_help_panel=_MEASURE)(
-    bench
-)
+app.add_typer(bench.app, name="bench", rich_help_panel=_MEASURE)
 app.add_typer(plugins.app, name="plugins", rich_help_panel=_EXTEND)
 app.command(
     epilog=_example("metarec datasets", "metarec fit dataset:movielens-100k --out model"),

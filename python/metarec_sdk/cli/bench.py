@@ -7,12 +7,14 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.table import Table
+from typer.core import TyperGroup
 
 import metarec_sdk
+from metarec_sdk.cli.bench_k_shot import k_shot
 from metarec_sdk.cli.output import Json, show, show_json
 from metarec_sdk.errors import ArgumentError, UnknownIdError
 
@@ -20,6 +22,26 @@ LONG = "(long)"
 """In the first line of a script's docstring: it runs only when it is named."""
 
 
+class Benchmarks(TyperGroup):
+    """``bench NAME ...`` runs scripts; a study that comes with the package is a command of its own."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Whatever doesn't begin with the name of a command is for ``run``."""
+        return super().parse_args(ctx, args if args and args[0] in self.commands else ["run", *args])
+
+
+app = typer.Typer(cls=Benchmarks, help="Benchmarks against peers, and the k-shot study.")
+app.command(
+    epilog="Example:  metarec bench k-shot --quick\n\n"
+    "Example:  metarec bench k-shot --sets coat,ml-1m --seeds 5"
+)(k_shot)
+
+
+@app.command(
+    "run",
+    epilog="Example:  metarec bench --list\n\nExample:  metarec bench recommend_against_implicit\n\n"
+    "Example:  metarec bench k-shot --help",
+)
 def bench(
     names: Annotated[
         list[str] | None, typer.Argument(help="Benchmarks to run; all but the long ones if none.")

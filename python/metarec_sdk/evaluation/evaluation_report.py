@@ -116,8 +116,8 @@ class EvaluationReport:
             "skipped": dict(self.skipped),
             "seconds": self.seconds,
         }
-        plain: dict[str, Any] = _plain(content)
-        return plain
+        as_json: dict[str, Any] = plain(content)
+        return as_json
 
     def to_frame(self) -> pl.DataFrame:
         """One line a row: means with ``_low`` and ``_high``, lifts, settings as text."""
@@ -135,12 +135,12 @@ class EvaluationReport:
         return self.table()
 
 
-def _plain(value: Any) -> Any:
+def plain(value: Any) -> Any:
     """Only what JSON has: no tuples, no NaN."""
     if isinstance(value, Mapping):
-        return {str(key): _plain(entry) for key, entry in value.items()}
+        return {str(key): plain(entry) for key, entry in value.items()}
     if isinstance(value, Sequence) and not isinstance(value, str):
-        return [_plain(entry) for entry in value]
+        return [plain(entry) for entry in value]
     if isinstance(value, float) and not math.isfinite(value):
         return None
     return value

@@ -1,0 +1,114 @@
+"""What is run, and the name of every piece of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import metarec_sdk
+from metarec_sdk.errors import ArgumentError
+from metarec_sdk.evaluation.baselines import CONTESTANTS, Contestant
+from metarec_sdk.evaluation.scores import RECOMMENDER
+from metarec_sdk.recommender import Recommender
+
+SCHEMA = 1
+"""Version of what a cell's file holds."""
+
+VARIANTS: dict[str, dict[str, Any]] = {
+    RECOMMENDER: {},
+    "no outer loop": {"meta_learner": "none"},
+    "one task": {"clusterer": "none"},
+    "factors backbone": {"backbone": "factors"},
+}
+"""Arguments of `Recommender` for the default stack and for what may be left out or exchanged in it."""
+
+VARIANT = "variant: "
+"""Prefix of their method names in reports."""
+
+_BASELINE_CODE = ("data", "evaluation/baselines", "heads", "ranking")
+_STACK_CODE = (
+    *("adapters", "backbones", "data", "feedback", "heads", "plugins", "ranking", "recommender", "tasks"),
+    "updating",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """The contenders and how hard each is tried."""
+
+    ks: tuple[int, ...] = (0, 1, 3, 5, 10, 20)
+    """Support sizes; those that too few users of a set reach are left out there."""
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    """Seeds of what is trained by SGD."""
+    budget: int = 6
+    """Settings tried on validation for each baseline, at each k and order."""
+    variants: tuple[str, ...] = ()
+    """Names in `VARIANTS` that run beside the default stack."""
+    max_users: int | None = None
+    """Replaces the caps of the sets; 0 lifts them."""
+    n_draws: int = 10_000
+    """Bootstrap resamples: with fewer, a corrected p-value couldn't get small."""
+
+    def __post_init__(self) -> None:
+        if not self.seeds or len(set(self.seeds)) != len(self.seeds):
+            raise ArgumentError(f"seeds must be different integers, at least one, got {list(self.seeds)}")
+        unknown = [name for name in self.variants if name not in VARIANTS]
+        if unknown:
+            raise ArgumentError(f"there is no variant {unknown[0]!r}; there are {list(VARIANTS)[1:]}")
+        if self.max_users is not None and self.max_users < 0:
+            raise ArgumentError(f"max_users must be ≥ 0, got {self.max_users}")
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One fit of one contender, ranked in all cases of a set: what one file of results holds."""
+
+    contender: str
+    """A name in `VARIANTS` or of a baseline."""
+    seed: int
+    key: str
+    """SHA-256, hexadecimal, of everything that the result depends on."""
+    contestant: Contestant | None
+    """The baseline; None for the stack and its variants."""
+
+    def path(self, folder: Path, set_name: str) -> Path:
+        """Where the result lies."""
+        name = self.contender.replace(" ", "-")
+        return folder / "cells" / set_name / f"{name}-{self.seed}-{self.key[:16]}.json"
+
+    def recommender(self) -> Recommender:
+        """The unfitted stack."""
+        return Recommender(**VARIANTS[self.contender], seed=self.seed, progress=False)
+
+
+def jobs(plan: Plan, prepared_hash: str, refused: Mapping[str, str]) -> list[Job]:
+    """The jobs of one set; baselines run with the first seed only, as `evaluate` does."""
+    found = []
+    stack_code, baseline_code = code_fingerprint(_STACK_CODE), code_fingerprint(_BASELINE_CODE)
+    for name in (RECOMMENDER, *plan.variants):
+        for seed in plan.seeds:
+            key = _key(prepared_hash, stack_code, name, seed, VARIANTS[name])
+            found.append(Job(name, seed, key, None))
+    for contestant in CONTESTANTS:
+        if contestant.name not in refused:
+            grid = [dict(settings) for settings in contestant.grid[: plan.budget]]
+            key = _key(prepared_hash, baseline_code, contestant.name, plan.seeds[0], grid)
+            found.append(Job(contestant.name, plan.seeds[0], key, contestant))
+    return found
+
+
+def code_fingerprint(parts: Sequence[str]) -> str:
+    """SHA-256 of Python sources of the package: a result is reused only by the code that made it."""
+    root = Path(metarec_sdk.__file__).parent
+    digest = hashlib.sha256(metarec_sdk.__version__.encode())
+    for path in sorted(path for part in parts for path in (root / part).rglob("*.py")):
+        digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
+    return digest.hexdigest()
+
+
+def _key(*content: Any) -> str:
+    return hashlib.sha256(json.dumps([SCHEMA, *content], sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,240 @@
+"""The k-shot study: reading sets, resuming, corrected claims, and the command end to end."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import polars as pl
+import pytest
+
+from metarec_sdk.data import Interactions, encode
+from metarec_sdk.errors import ArgumentError, UnknownIdError
+from metarec_sdk.evaluation.baselines.cluster_popularity import ClusterPopularity
+from metarec_sdk.evaluation.baselines.popularity import Popularity
+from metarec_sdk.evaluation.bootstrap import paired_bootstrap
+from metarec_sdk.evaluation.cases import WHOLE
+from metarec_sdk.evaluation.judging import CaseScores
+from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study, study_sets
+from metarec_sdk.evaluation.k_shot.claims import Claim, Lifted, claim, holm, p_value
+from metarec_sdk.evaluation.metrics import METRICS, STRATA
+from metarec_sdk.evaluation.rows import column
+from metarec_sdk.evaluation.scores import RECOMMENDER, CaseBoard, MethodScores
+from metarec_sdk.report.k_shot_files import write_files
+from metarec_sdk.types import Histories, TopK
+
+COAT = study_sets(["coat"])[0]
+
+
+class Clusters:
+    """A recommender in milliseconds: cluster popularity, and its backbone popularity."""
+
+    def __init__(self, seed: int = 0) -> None:
+        self.seed = seed
+
+    def clone(self, *, seed: int) -> Clusters:
+        return Clusters(seed)
+
+    def fit(self, log: Interactions, items: object = None, users: object = None) -> None:
+        training, _, self.items = encode(log)
+        self._clusters, self._popularity = ClusterPopularity(clusters=3), Popularity()
+        self._clusters.fit(training, np.random.default_rng(self.seed))
+        self._popularity.fit(training, np.random.default_rng(self.seed))
+
+    def rank(self, histories: Histories, k: int, memberships: object = None) -> TopK:
+        return self._clusters.rank(histories, k)
+
+    def members(self) -> dict[str, Popularity]:
+        return {"backbone": self._popularity}
+
+
+@pytest.fixture
+def data(tmp_path, monkeypatch):
+    """A folder with a set of coat's form: people of two tastes, listed item by item."""
+    rng = np.random.default_rng(3)
+    rows = []
+    for user in range(150):
+        weight = np.where(np.arange(40) % 2 == user % 2, 10.0, 1.0)
+        for item in rng.choice(40, 12, replace=False, p=weight / weight.sum()):
+            rows.append((user, int(item), 0.5 if item < 5 else 1.0, "train"))
+        rows.append((user, int(rng.integers(40)), 1.0, "test"))
+    frame = pl.DataFrame(rows, ["user_id", "item_id", "propensity", "split"], orient="row")
+    (tmp_path / "data" / "coat").mkdir(parents=True)
+    frame.sort("item_id").write_parquet(tmp_path / "data" / "coat" / "interactions.parquet")
+    monkeypatch.setenv("METAREC_DATA", str(tmp_path / "data"))
+    monkeypatch.setattr(plan.Job, "recommender", lambda job: Clusters(job.seed))
+    return tmp_path
+
+
+def test_a_set_without_order_is_shuffled_and_keeps_only_what_counts(data):
+    log = COAT.read()
+    assert log.frame.columns == ["user_id", "item_id", "timestamp", "event_type", "value", "row"]
+    assert len(log) == 150 * 12  # the other split is left out
+    assert not log.has_time
+    assert not log.frame["item_id"].is_sorted()
+    assert log.frame.equals(COAT.read().frame)
+    assert log.frame["row"].to_list() == list(range(len(log)))
+
+
+def test_an_item_twice_counts_once_where_there_is_no_order(data):
+    both = StudySet(name="both", dataset="coat", about="", ordered=False).read()
+    assert both.frame.select("user_id", "item_id").is_unique().all()
+    ordered = StudySet(name="ordered", dataset="coat", about="", ordered=True).read()
+    assert len(ordered) == 150 * 13
+
+
+def test_caps_keep_whole_users(data):
+    assert COAT.read(40).n_users == 40
+    assert len(COAT.read(40)) == 40 * 12
+    assert COAT.read(0).n_users == 150
+
+
+def test_an_unknown_set_is_told():
+    with pytest.raises(UnknownIdError, match="'coat'"):
+        study_sets(["coats"])
+
+
+@pytest.mark.parametrize("wrong", [{"seeds": ()}, {"seeds": (1, 1)}, {"variants": ("x",)}, {"max_users": -1}])
+def test_a_plan_refuses_what_makes_no_sense(wrong):
+    with pytest.raises(ArgumentError):
+        Plan(**wrong)
+
+
+def test_holm_corrects_step_by_step():
+    found = holm([_claim(p) for p in (0.01, 0.04, 0.03, 0.005)])
+    assert [each.p_holm for each in found] == pytest.approx([0.03, 0.06, 0.06, 0.02])
+    assert holm([_claim(0.9), _claim(0.8)])[0].p_holm == 1.0
+
+
+def _claim(p: float) -> Claim:
+    return Claim("set", "time", None, ("ease",), 0.1, 0.0, 0.2, p)
+
+
+def test_p_values_count_both_sides():
+    draws = np.concatenate([np.full(990, 0.1), np.full(9, -0.1)])
+    assert p_value(draws) == pytest.approx(2 * 10 / 1000)
+    assert p_value(-draws) == pytest.approx(2 * 10 / 1000)
+    assert p_value(np.zeros(10)) == 1.0
+
+
+def test_a_mean_of_lifts_keeps_the_pairing():
+    """Two k whose lifts move against each other: their mean is certain, though neither is."""
+    noise = np.random.default_rng(0).normal(size=200)
+    width = len(METRICS) + len(STRATA)
+    values = np.ones((3 * width, 200))
+    values[column(1)] = 1.2 + 0.5 * noise
+    values[column(2)] = 1.2 - 0.5 * noise
+    resampled = paired_bootstrap(values, np.random.default_rng(1), 500)
+    names = ["base", "up", "down"]
+    up, down = (Lifted.between(resampled, names, name, "base") for name in ("up", "down"))
+    alone, both = claim("set", "time", 1, [up]), claim("set", "time", None, [up, down])
+    assert alone.high - alone.low > 0.1
+    assert both.lift == pytest.approx(0.2)
+    assert both.high - both.low < 1e-9
+    assert both.p < 0.01
+
+
+def test_cells_keep_what_boards_hold():
+    values = np.random.default_rng(0).random((len(METRICS), 5))
+    strata = np.full((len(STRATA), 5), np.nan)
+    scores = CaseScores(values, strata, np.array([True, False, True]), 0.5)
+    board = CaseBoard(("cold-start", "time", WHOLE), 5, 3, 0.1, "hash")
+    board.methods["ease"] = MethodScores("ease", "baseline", [scores], 1.5, {"regularization": 2.0}, 0.3)
+    back = cells.board_from_dict(json.loads(json.dumps(cells.board_to_dict(board), allow_nan=False)))
+    assert (back.key, back.n_users, back.unknown_share) == (board.key, 5, 0.1)
+    method = back.methods["ease"]
+    assert (method.settings, method.validation_ndcg, method.fit_seconds) == (
+        {"regularization": 2.0},
+        0.3,
+        1.5,
+    )
+    np.testing.assert_allclose(method.seeds[0].values, values, atol=1e-6)
+    assert np.isnan(method.seeds[0].by_stratum).all()
+    assert method.coverage(3) == pytest.approx(2 / 3)
+
+
+def test_a_study_resumes_and_grows(data, monkeypatch):
+    small = Plan(ks=(0, 1, 3), seeds=(0,), budget=1, n_draws=200)
+    first = run_study([COAT], small, data / "out")
+    files = {path: path.stat().st_mtime_ns for path in (data / "out").rglob("*.json")}
+    assert len(files) == 10  # the stack and nine baselines; recent popularity needs times
+    next(iter(files)).with_suffix(".7.partial").write_text("{")  # what a killed run leaves
+
+    ran = []
+    monkeypatch.setattr(study, "_run", _recorded(study._run, ran))
+    again = run_study([COAT], small, data / "out")
+    assert not ran
+    assert again.headlines == first.headlines
+
+    more = Plan(ks=(0, 1, 3), seeds=(0, 1), budget=1, variants=("one task",), n_draws=200)
+    grown = run_study([COAT], more, data / "out")
+    assert [(job.contender, job.seed) for job in ran] == [
+        (RECOMMENDER, 1),
+        ("one task", 0),
+        ("one task", 1),
+    ]
+    assert all(path.stat().st_mtime_ns == written for path, written in files.items())
+    report = grown.results[0].report
+    assert report.find("variant: one task", 3, "random").seeds == (0, 1)
+    assert {each.over[0] for each in grown.results[0].over_parts} >= {"popularity", "variant: one task"}
+
+
+def _recorded(run, ran):
+    def recorded(job, *rest):
+        ran.append(job)
+        return run(job, *rest)
+
+    return recorded
+
+
+def test_other_code_or_budget_has_other_cells(monkeypatch):
+    one = plan.jobs(Plan(), "hash", {})
+    assert len({job.key for job in one}) == len(one)
+    fewer = plan.jobs(Plan(budget=2), "hash", {})
+    assert [a.key == b.key for a, b in zip(one, fewer)] == [
+        job.contestant is None or len(job.contestant.grid) <= 2 for job in one
+    ]
+    monkeypatch.setattr(plan, "code_fingerprint", lambda parts: "changed")
+    assert not {job.key for job in one} & {job.key for job in plan.jobs(Plan(), "hash", {})}
+
+
+def test_the_command_writes_tables_and_curves(data, metarec_command):
+    out = data / "out"
+    study_of = run_study([COAT], Plan(seeds=(0,), budget=1), out)
+    written = write_files(study_of, out)
+    assert {path.name for path in written} == {
+        *("k-shot.csv", "k-shot.json", "claims.csv", "tables.md", "coat-random.svg")
+    }
+    rows = pl.read_csv(out / "k-shot.csv")
+    assert set(rows["set"]) == {"coat"}
+    assert {"lift_low", "ndcg@10_high", "protocol_hash", "fit_seconds"} <= set(rows.columns)
+    assert rows["protocol_hash"].n_unique() == 1
+    tables = (out / "tables.md").read_text()
+    assert "| **recommender** |" in tables
+    assert "coat-random.svg" in tables
+    assert (out / "coat-random.svg").read_text().startswith("<svg")
+    costs = json.loads((out / "k-shot.json").read_text())["sets"][0]["costs"]
+    assert all(cost["peak_mib"] > 10 and cost["cpu_seconds"] > 0 for cost in costs)
+
+    result = metarec_command("--sets", "coat", "--seeds", "1", "--budget", "1", "--out", out, "--report")
+    assert result.exit_code == 0, result.output
+    assert json.loads(result.stdout)["failures"] == []
+
+
+def test_a_report_of_nothing_is_refused(data, metarec_command):
+    result = metarec_command("--sets", "coat", "--out", data / "empty", "--report")
+    assert result.exit_code == 2
+    assert "--report" in result.stderr
+
+
+@pytest.fixture
+def metarec_command():
+    from typer.testing import CliRunner
+
+    from metarec_sdk.cli import app
+
+    def run(*arguments):
+        texts = [str(argument) for argument in arguments]
+        return CliRunner().invoke(app, ["bench", "k-shot", "--json", *texts])
+
+    return run
