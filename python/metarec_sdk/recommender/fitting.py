@@ -23,6 +23,7 @@ from metarec_sdk.recommender.cold_start import ColdStart, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.decisions import Decisions, Judge, undecided
 from metarec_sdk.recommender.members import Members
+from metarec_sdk.recommender.order import order_of
 from metarec_sdk.recommender.personalise import NOTHING, MetaData, adapters_of, fit_meta, fit_tasks
 from metarec_sdk.recommender.prepare import Prepared, prepare
 from metarec_sdk.recommender.progress import Step
@@ -68,6 +69,8 @@ class Fitter:
     def run(self) -> tuple[Stack, Prepared]:
         """Decide, train, assemble."""
         column = self.components.clusterer(1).column
+        self.report.order, why = order_of(self.log, self.components.recipe.order)
+        self.report.notes.append(why)
         prepared = self._prepare(self.log, column)
         decisions = self._decide(column, prepared.categories)
         with self._timed("training"):
@@ -154,6 +157,7 @@ class Fitter:
             column,
             self.user_table,
             categories,
+            ordered=self.report.order == "time",
         )
         return prepared.with_content(self.content)
 

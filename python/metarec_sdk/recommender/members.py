@@ -49,7 +49,7 @@ class Members:
             for name, (directed, last) in known.items()
             if name in chosen
         }
-        return cls(backbone, head, item_item, PopularityForms.fit(log.histories, log.n_items))
+        return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items))
 
     def boost_scores(self, variant: str, support: Histories) -> Float32:
         """f32[E, n], the item-item member's scores, 0 where it says nothing."""

@@ -52,10 +52,10 @@ class MetaData:
         cls, components: Components, prepared: Prepared, tasks: TaskModel | RandomTasks
     ) -> MetaData | None:
         """Episodes from the log itself; a tenth of the users is kept for stopping. None if too few."""
-        histories, rng = prepared.log.histories, components.rng("episodes")
-        order = rng.permutation(len(histories))
+        rng = components.rng("episodes")
+        order = rng.permutation(len(prepared.log))
         held = order[: max(1, len(order) // 10)]
-        drawn = training_episodes(histories, rng)
+        drawn = training_episodes(prepared.log, rng)
         for_validation = np.isin(drawn.users, held)
         training, validation = drawn.take(~for_validation), drawn.take(for_validation)
         if not len(training) or not len(validation):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from metarec_sdk.recommender.guard import BandResult
 
@@ -33,6 +33,8 @@ class FitReport:
     users: int
     items: int
     generation: str | None = None
+    order: Literal["time", "none"] = "time"
+    """What the order of a user's events was taken to mean; the notes say why."""
     bands: list[BandResult] = field(default_factory=list)
     """Stack and members by history length; empty where the log was too small to hold anybody out."""
     cold_start: dict[str, float] = field(default_factory=dict)
