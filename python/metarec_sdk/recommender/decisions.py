@@ -43,6 +43,8 @@ class Decisions:
     """i32[bands], popularity form by band."""
     gates: Gates
     cold: str
+    judged: EpisodeScores | None = None
+    """The members' scores that the gates were fitted on; None where nothing was decided."""
 
 
 def undecided() -> Decisions:
@@ -77,7 +79,7 @@ class Judge:
         gates = refine(gates, scores)
         gates, self.report.bands = guard(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
-        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold)
+        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold, scores)
 
     @property
     def _codes(self) -> Int32 | None:
