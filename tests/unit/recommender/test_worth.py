@@ -58,6 +58,8 @@ def test_members_that_are_not_used_are_called_dropped(scores):
     assert [name for name, row in found.items() if row.kept] == ["head"]
     assert found["backbone"].dropped == [2]
     assert "dropped" in str(found["backbone"])
+    partly = replace(found["head"], dropped=[1, 2, 15, 40])
+    assert str(partly).endswith("; not used in histories of 1, 2-3, 15-39, 40 and more events")
     assert found["head"].dropped == []
 
 
