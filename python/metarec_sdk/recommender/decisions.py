@@ -44,8 +44,14 @@ class Decisions:
     """i32[bands], popularity form by band."""
     gates: Gates
     cold: str
-    judged: EpisodeScores | None = None
-    """The members' scores that the gates were fitted on; None where nothing was decided."""
+    plain_gates: Gates | None = None
+    """Gates for members that learned nothing, where the others are for members that did."""
+
+    def gates_for(self, final: MetaFit) -> Gates:
+        """The gates that fit what the final members learned: people who stop the final learning may refuse
+        what those before them accepted, and a plain head at a learned one's gate is heard too much."""
+        refused = self.meta.head and not final.head
+        return self.plain_gates if refused and self.plain_gates is not None else self.gates
 
 
 def undecided() -> Decisions:
@@ -71,6 +77,7 @@ class Judge:
     report: FitReport
     _form: Int32 = field(init=False)
     _variant: str = field(init=False)
+    _plain_gates: Gates | None = field(init=False, default=None)
 
     def decide(self) -> Decisions:
         """Take all decisions, in an order where each rests on the earlier ones."""
@@ -81,7 +88,7 @@ class Judge:
         gates, self.report.bands = guard(gates, scores)
         self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
-        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold, scores)
+        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold, self._plain_gates)
 
     @property
     def _codes(self) -> Int32 | None:
@@ -157,19 +164,20 @@ class Judge:
         """What was learned, or nothing where the whole stack doesn't rank better with it."""
         if not meta.head and not meta.adapters:
             return meta
-        after = self._stack_ndcg(tasks, meta)
+        _, after = self._stack(tasks, meta)
         self.members.head.restore(untouched)
-        before = self._stack_ndcg(tasks, NOTHING)
+        self._plain_gates, before = self._stack(tasks, NOTHING)
         self.report.learned = learned_worth(before, after, self.drawn.people)
         if not self.report.learned.kept:
             return replace(NOTHING, losses=meta.losses)
         self.members.head.restore(untouched | meta.head)
         return meta
 
-    def _stack_ndcg(self, tasks: TaskModel, meta: MetaFit) -> NDArray[np.float64]:
-        """f64[E], NDCG@10 of each episode under gates fitted to these members."""
+    def _stack(self, tasks: TaskModel, meta: MetaFit) -> tuple[Gates, NDArray[np.float64]]:
+        """(gates refined and guarded for these members, NDCG@10 f64[E] of each episode under them)."""
         scores = self._scores(tasks, meta)
-        return scores.ndcg(scores.combined(fit_gates(scores).at(scores.support.lengths)))
+        gates, _ = guard(refine(fit_gates(scores), scores), scores)
+        return gates, scores.ndcg(scores.combined(gates.at(scores.support.lengths)))
 
     def _control(self, tasks: TaskModel, untouched: State, start: MetaFit | None) -> NDArray[np.float64]:
         """Losses of as many random tasks: what they reach too isn't owed to the grouping."""

@@ -40,11 +40,6 @@ class EpisodeScores:
         """i64[E], the band of each support length."""
         return band_of(self.support.lengths)
 
-    @property
-    def spread(self) -> np.ndarray:
-        """f64[4], the standard deviation of each member's scores over the items, in the mean of episodes."""
-        return np.array([np.mean(np.std(member, axis=1)) for member in self.members])
-
     def of_band(self, band: int) -> EpisodeScores:
         """The episodes of one band."""
         rows = np.flatnonzero(self.bands == band)

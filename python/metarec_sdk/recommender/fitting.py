@@ -22,7 +22,6 @@ from metarec_sdk.errors import DataError
 from metarec_sdk.recommender.cold_start import ColdStart, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.decisions import Decisions, Judge, undecided
-from metarec_sdk.recommender.gates import Gates
 from metarec_sdk.recommender.members import Members
 from metarec_sdk.recommender.order import order_of
 from metarec_sdk.recommender.personalise import (
@@ -39,7 +38,7 @@ from metarec_sdk.recommender.reports import FitReport
 from metarec_sdk.recommender.stack import Stack
 from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.recommender.validation import validation_episodes
-from metarec_sdk.types import Episodes, FeedbackModel, Float32, Memberships, MetaFit
+from metarec_sdk.types import FeedbackModel, Float32, MetaFit
 
 MIN_PEOPLE = 10
 """Held-out people below which nothing is decided on them."""
@@ -90,7 +89,6 @@ class Fitter:
             )
             tasks = fit_tasks(self.components, prepared, members, decisions.n_tasks)
             meta = self._learn_again(prepared, members, tasks, decisions.meta)
-            gates = transferred_gates(decisions, members, meta)
         self.report.structure = meta.structure
         of_user = tasks.memberships(prepared.log.histories, prepared.log.user_features, prepared.codes).tasks[
             :, 0
@@ -108,7 +106,7 @@ class Fitter:
             item_item=members.item_item[decisions.variant],
             adapters=adapters_of(meta),
             tasks=tasks,
-            gates=gates,
+            gates=decisions.gates_for(meta),
             popularity=popularity,
             form=decisions.form,
             cold=ColdStart(decisions.cold, popularity.column_from_end(decisions.cold), bias),
@@ -180,20 +178,3 @@ class Fitter:
         started = time.perf_counter()
         yield
         self.report.seconds[part] = time.perf_counter() - started
-
-
-def transferred_gates(decisions: Decisions, members: Members, meta: MetaFit) -> Gates:
-    """The decided gates on the scale of the final members, whose scores needn't spread as those did that the
-    gates were fitted on."""
-    judged = decisions.judged
-    if judged is None:
-        return decisions.gates
-    again = members.scores(
-        Episodes(judged.support, judged.query, judged.users.astype(np.int32)),
-        Memberships.parent(len(judged)),
-        judged.users,
-        adapters=adapters_of(meta),
-        variant=decisions.variant,
-        form=decisions.form,
-    )
-    return decisions.gates.transferred(judged.spread, again.spread)

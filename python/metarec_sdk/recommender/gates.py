@@ -20,7 +20,6 @@ from metarec_sdk.types import Float32, State
 _MIN_USERS_FOR_NDCG = 150
 _MULTIPLIERS = (0.0, 0.5, 0.75, 1.5, 3.0)
 _ROUNDS = 3
-_NO_SPREAD = 1e-9
 
 
 @dataclass(frozen=True)
@@ -48,13 +47,6 @@ class Gates:
         found: Float32 = gates.astype(np.float32)
         return found
 
-    def transferred(self, before: NDArray[np.float64], after: NDArray[np.float64]) -> Gates:
-        """The gates for members that were trained again: a member whose scores spread twice as far (f64[4]
-        ``after`` instead of ``before``, on the same episodes) counts as much with half the scale."""
-        comparable = (before > _NO_SPREAD) & (after > _NO_SPREAD)
-        ratio = np.where(comparable, before / np.maximum(after, _NO_SPREAD), 1.0)
-        return replace(self, scale=self.scale * ratio)
-
     def state(self) -> State:
         """The arrays by name."""
         return {"level": self.level, "slope": self.slope, "scale": self.scale, "single": self.single}
@@ -71,8 +63,9 @@ def fit_gates(scores: EpisodeScores) -> Gates:
 
     episodes, n_members = len(scores), len(MEMBERS)
     log_length = np.log1p(scores.support.lengths)  # [E]
-    spread = scores.spread
-    scale = np.where(spread > _NO_SPREAD, 1.0 / np.maximum(spread, _NO_SPREAD), 0.0)
+    spread = np.array([np.mean(np.std(member, axis=1)) for member in scores.members])
+    present = spread > 1e-9
+    scale = np.where(present, 1.0 / np.maximum(spread, 1e-9), 0.0)
     row = np.repeat(np.arange(episodes), scores.query.lengths)
     query_size = scores.query.lengths
     on_query = np.stack(  # [E, 4], mean member score on the query items

@@ -100,20 +100,3 @@ def test_guard_keeps_a_good_stack():
 def test_head_and_item_item_are_silent_without_a_history():
     gates = Gates(np.zeros(4), np.zeros(4), np.ones((len(BANDS), 4)), np.full(len(BANDS), -1, np.int32))
     assert gates.at(np.array([0]))[0, 1::2].tolist() == [0, 0]
-
-
-def test_gates_follow_members_whose_scores_spread_wider_after_training_again():
-    scores = scores_where("head", episodes=20)
-    gates = fit_gates(scores)
-    again = EpisodeScores(
-        [member * factor for member, factor in zip(scores.members, (2.0, 0.5, 1.0, 3.0))],
-        scores.support,
-        scores.query,
-        scores.users,
-    )
-    lengths = scores.support.lengths
-    before = scores.combined(gates.at(lengths))
-    moved = gates.transferred(scores.spread, again.spread)
-    np.testing.assert_allclose(again.combined(moved.at(lengths)), before, rtol=1e-4, atol=1e-5)
-    silent = np.array([0.0, *scores.spread[1:]])  # a member that says nothing has no scale to follow
-    assert np.isfinite(gates.transferred(silent, scores.spread).scale).all()
