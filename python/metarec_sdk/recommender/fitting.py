@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -82,7 +82,7 @@ class Fitter:
         decisions = self._decide(column, prepared.categories)
         with self._timed("training"):
             head_users = None
-            if decisions.meta.head:
+            if decisions.meta.head or decisions.meta.adapters:
                 head_users = ~stopping_users(self.components, len(prepared.log))
             members = Members.fit(
                 self.components, prepared, self.step, [decisions.variant], head_users=head_users
@@ -153,8 +153,13 @@ class Fitter:
         data = MetaData.draw(self.components, prepared, tasks)
         if data is None:
             return NOTHING
+        untouched = members.head.state()
         with self.step("final meta-learning") as progress:
-            return fit_meta(self.components, members, tasks, data, None, progress)
+            found = fit_meta(self.components, members, tasks, data, None, progress)
+        if found.head and not decided.head:
+            members.head.restore(untouched)
+            found = replace(found, head={})
+        return found if decided.adapters else replace(found, adapters={}, structure=[])
 
     def _prepare(
         self, log: Interactions, column: str | None, categories: list[str] | None = None
