@@ -20,7 +20,7 @@ Items are dense indices ``0 … n-1`` (int32) between the stages; external ids e
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
@@ -167,6 +167,9 @@ class TrainingLog:
     """f32[u, p], standardised behaviour features, or None."""
     item_features: Float32 | None = None
     """f32[n, c], content features, or None."""
+    ordered: bool = True
+    """False where the order of a user's events says nothing: rows are then in random order (timestamps stay
+    in place, so that they go on rising), and may be shuffled again."""
 
     def __len__(self) -> int:
         return len(self.histories)
@@ -174,7 +177,7 @@ class TrainingLog:
     def take(self, rows: NDArray[Any] | slice) -> TrainingLog:
         """The same catalogue with the given users only."""
         features = None if self.user_features is None else self.user_features[rows]
-        return TrainingLog(self.histories.take(rows), self.n_items, features, self.item_features)
+        return replace(self, histories=self.histories.take(rows), user_features=features)
 
 
 @dataclass(frozen=True, slots=True)

@@ -29,10 +29,11 @@ class Verdict:
         return mean_and_error(per_user(before.losses - self.losses, self.users))
 
     def earns_its_place(self, before: Verdict) -> bool:
-        """Whether the loss falls by more than one standard error while NDCG@10 doesn't fall: a loss can also
-        fall by better calibration alone, which ranks nothing better."""
-        gain, error = self.gain_over(before)
-        return gain > error and mean_and_error(per_user(self.ndcg - before.ndcg, self.users))[0] >= 0
+        """Whether NDCG@10, which is what lists are judged by, rises by more than one standard error of the
+        paired difference while the loss falls: a loss can also fall by better calibration alone, which ranks
+        nothing better."""
+        gain, error = mean_and_error(per_user(self.ndcg - before.ndcg, self.users))
+        return gain > error and self.gain_over(before)[0] > 0
 
 
 def per_user(values: torch.Tensor, users: torch.Tensor) -> torch.Tensor:

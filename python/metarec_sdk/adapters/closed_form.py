@@ -34,8 +34,8 @@ class ClosedForm:
     *Adapters* ``B_c`` around a frozen backbone, see `metarec_sdk.adapters.hierarchical_map`; where a task has
     earned none, it is served by the parent, and sites and ranks without evidence are left out.
 
-    A part ships only if it lowers the validation loss by more than one standard error over users; otherwise
-    it is left out of the `MetaFit`, whose losses tell why.
+    A part ships only if it raises NDCG@10 on validation by more than one standard error over users and lowers
+    the loss; otherwise it is left out of the `MetaFit`, whose losses tell why.
 
     `MetaFit.head` holds what `Head.restore` puts over the head's arrays, each only where it was learned:
     ``psi_in``, ``psi_out`` f32[n, m] and ``prior_variance`` f32[bins, m] of natpar, ``precision`` f32[m] and

@@ -120,7 +120,8 @@ class SASRec:
         """Losses, validation NDCG@10 and seconds of each epoch of the last `fit`."""
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
-        """Train on every user's history, weighted by the events' weights.
+        """Train on every user's history, weighted by the events' weights; in a new random order each epoch
+        where the log isn't ordered.
 
         Raises:
             MissingDependencyError: torch isn't installed.
@@ -158,6 +159,7 @@ class SASRec:
                 short_share=self.short_share,
                 set_target=self.target == "set",
                 batch_size=self.batch_size,
+                shuffle=not log.ordered,
             )
 
         self.record = Trainer(model, plan, rng).fit(histories, sampler_of, progress)

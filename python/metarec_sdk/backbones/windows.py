@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metarec_sdk.data.episodes import shuffled
 from metarec_sdk.types import Float32, Histories, Int64
 
 SHORT_POSITIONS = 10
@@ -41,7 +42,8 @@ class WindowSampler:
     Each user's events are cut at a random phase into windows of ``history_limit + 1`` targets, so that in an
     epoch every event is predicted once, after a random number 0 … history_limit of events. ``short_share`` is
     the least share of the loss that falls on queries after at most 10 events (`SHORT_POSITIONS`): where the
-    windows give them less, they are weighted up.
+    windows give them less, they are weighted up. ``shuffle`` puts every user's events into a new random order
+    before each epoch.
     """
 
     def __init__(
@@ -52,15 +54,19 @@ class WindowSampler:
         short_share: float,
         set_target: bool,
         batch_size: int,
+        shuffle: bool = False,
     ) -> None:
         self._histories = histories
         self._span = history_limit + 1
         self._short_share = short_share
         self._set_target = set_target
         self._batch_size = batch_size
+        self._shuffle = shuffle
 
     def epoch(self, rng: np.random.Generator) -> Iterator[Batch]:
         """The batches of one epoch, shuffled."""
+        if self._shuffle:
+            self._histories = shuffled(self._histories, rng)
         starts, lengths, ends = self._cut(rng)
         order = rng.permutation(len(starts))
         bucket = self._batch_size * _BUCKET_BATCHES

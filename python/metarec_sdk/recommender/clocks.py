@@ -55,7 +55,7 @@ def fit_generation(
     features = prepared.log.user_features
     users = Users(
         prepared.users,
-        prepared.log.histories,
+        prepared.in_time,
         features if features is not None else np.zeros((len(prepared.users), 0), np.float32),
         prepared.codes,
     )

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk.recommender.cold_start import SEGMENT, START, segment_bias
 from metarec_sdk.recommender.components import Components
-from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
 from metarec_sdk.recommender.guard import guard
 from metarec_sdk.recommender.members import Members
@@ -26,6 +26,7 @@ from metarec_sdk.recommender.progress import Step
 from metarec_sdk.recommender.reports import FitReport, TaskCandidate
 from metarec_sdk.recommender.task_model import RandomTasks, TaskModel
 from metarec_sdk.recommender.validation import ValidationEpisodes
+from metarec_sdk.recommender.worth import learned_worth, worth_of
 from metarec_sdk.tasks import choose_n_tasks
 from metarec_sdk.types import Int32, MetaFit, State
 
@@ -43,6 +44,14 @@ class Decisions:
     """i32[bands], popularity form by band."""
     gates: Gates
     cold: str
+    plain_gates: Gates | None = None
+    """Gates for members that learned nothing, where the others are for members that did."""
+
+    def gates_for(self, final: MetaFit) -> Gates:
+        """The gates that fit what the final members learned: people who stop the final learning may refuse
+        what those before them accepted, and a plain head at a learned one's gate is heard too much."""
+        refused = self.meta.head and not final.head
+        return self.plain_gates if refused and self.plain_gates is not None else self.gates
 
 
 def undecided() -> Decisions:
@@ -68,6 +77,7 @@ class Judge:
     report: FitReport
     _form: Int32 = field(init=False)
     _variant: str = field(init=False)
+    _plain_gates: Gates | None = field(init=False, default=None)
 
     def decide(self) -> Decisions:
         """Take all decisions, in an order where each rests on the earlier ones."""
@@ -76,8 +86,9 @@ class Judge:
         tasks, meta, scores, gates = self._tasks()
         gates = refine(gates, scores)
         gates, self.report.bands = guard(gates, scores)
+        self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
-        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold)
+        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold, self._plain_gates)
 
     @property
     def _codes(self) -> Int32 | None:
@@ -131,6 +142,8 @@ class Judge:
                 self.report.notes.append("no group of users is large enough for a task of its own")
                 continue
             meta = self._learn(tasks, start)
+            if n_tasks == 1:
+                meta = self._proved(tasks, meta, untouched)
             start = start or meta
             scores = self._scores(tasks, meta)
             gates = fit_gates(scores)
@@ -146,6 +159,25 @@ class Judge:
         self.report.meta_losses = meta.losses
         self.members.head.restore(untouched | meta.head)
         return tasks, meta, self._scores(tasks, meta), gates
+
+    def _proved(self, tasks: TaskModel, meta: MetaFit, untouched: State) -> MetaFit:
+        """What was learned, or nothing where the whole stack doesn't rank better with it."""
+        if not meta.head and not meta.adapters:
+            return meta
+        _, after = self._stack(tasks, meta)
+        self.members.head.restore(untouched)
+        self._plain_gates, before = self._stack(tasks, NOTHING)
+        self.report.learned = learned_worth(before, after, self.drawn.people)
+        if not self.report.learned.kept:
+            return replace(NOTHING, losses=meta.losses)
+        self.members.head.restore(untouched | meta.head)
+        return meta
+
+    def _stack(self, tasks: TaskModel, meta: MetaFit) -> tuple[Gates, NDArray[np.float64]]:
+        """(gates refined and guarded for these members, NDCG@10 f64[E] of each episode under them)."""
+        scores = self._scores(tasks, meta)
+        gates, _ = guard(refine(fit_gates(scores), scores), scores)
+        return gates, scores.ndcg(scores.combined(gates.at(scores.support.lengths)))
 
     def _control(self, tasks: TaskModel, untouched: State, start: MetaFit | None) -> NDArray[np.float64]:
         """Losses of as many random tasks: what they reach too isn't owed to the grouping."""
@@ -203,12 +235,6 @@ class Judge:
             for name, scores in candidates.items()
         }
         return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])
-
-
-def by_person(values: NDArray[np.float64], people: NDArray[np.int64]) -> NDArray[np.float64]:
-    """f64[people], the mean of each person's episodes: these are independent, a person's own aren't."""
-    _, inverse = np.unique(people, return_inverse=True)
-    return np.bincount(inverse, values) / np.bincount(inverse)
 
 
 def better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarec_sdk.recommender.popularity import band_of
 from metarec_sdk.types import Float32, Histories, Int64
@@ -74,3 +75,9 @@ class EpisodeScores:
         ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted.sum(1), k)]
         gain: np.ndarray = (np.take_along_axis(wanted, top, 1) * discount).sum(1) / np.maximum(ideal, 1e-12)
         return gain
+
+
+def by_person(values: NDArray[np.float64], people: NDArray[np.int64]) -> NDArray[np.float64]:
+    """f64[people], the mean of each person's episodes: these are independent, a person's own aren't."""
+    _, inverse = np.unique(people, return_inverse=True)
+    return np.bincount(inverse, values) / np.bincount(inverse)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import polars as pl
@@ -23,7 +23,15 @@ from metarec_sdk.recommender.cold_start import ColdStart, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.decisions import Decisions, Judge, undecided
 from metarec_sdk.recommender.members import Members
-from metarec_sdk.recommender.personalise import NOTHING, MetaData, adapters_of, fit_meta, fit_tasks
+from metarec_sdk.recommender.order import order_of
+from metarec_sdk.recommender.personalise import (
+    NOTHING,
+    MetaData,
+    adapters_of,
+    fit_meta,
+    fit_tasks,
+    stopping_users,
+)
 from metarec_sdk.recommender.prepare import Prepared, prepare
 from metarec_sdk.recommender.progress import Step
 from metarec_sdk.recommender.reports import FitReport
@@ -68,10 +76,17 @@ class Fitter:
     def run(self) -> tuple[Stack, Prepared]:
         """Decide, train, assemble."""
         column = self.components.clusterer(1).column
+        self.report.order, why = order_of(self.log, self.components.recipe.order)
+        self.report.notes.append(why)
         prepared = self._prepare(self.log, column)
         decisions = self._decide(column, prepared.categories)
         with self._timed("training"):
-            members = Members.fit(self.components, prepared, self.step, [decisions.variant])
+            head_users = None
+            if decisions.meta.head or decisions.meta.adapters:
+                head_users = ~stopping_users(self.components, len(prepared.log))
+            members = Members.fit(
+                self.components, prepared, self.step, [decisions.variant], head_users=head_users
+            )
             tasks = fit_tasks(self.components, prepared, members, decisions.n_tasks)
             meta = self._learn_again(prepared, members, tasks, decisions.meta)
         self.report.structure = meta.structure
@@ -91,7 +106,7 @@ class Fitter:
             item_item=members.item_item[decisions.variant],
             adapters=adapters_of(meta),
             tasks=tasks,
-            gates=decisions.gates,
+            gates=decisions.gates_for(meta),
             popularity=popularity,
             form=decisions.form,
             cold=ColdStart(decisions.cold, popularity.column_from_end(decisions.cold), bias),
@@ -138,8 +153,13 @@ class Fitter:
         data = MetaData.draw(self.components, prepared, tasks)
         if data is None:
             return NOTHING
+        untouched = members.head.state()
         with self.step("final meta-learning") as progress:
-            return fit_meta(self.components, members, tasks, data, None, progress)
+            found = fit_meta(self.components, members, tasks, data, None, progress)
+        if found.head and not decided.head:
+            members.head.restore(untouched)
+            found = replace(found, head={})
+        return found if decided.adapters else replace(found, adapters={}, structure=[])
 
     def _prepare(
         self, log: Interactions, column: str | None, categories: list[str] | None = None
@@ -154,6 +174,7 @@ class Fitter:
             column,
             self.user_table,
             categories,
+            ordered=self.report.order == "time",
         )
         return prepared.with_content(self.content)
 

@@ -13,7 +13,7 @@ from metarec_sdk.recommender.item_item import UNDIRECTED, VARIANTS, ItemItem
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.progress import Step
-from metarec_sdk.types import Backbone, Episodes, Float32, Head, Histories, Int32, Int64, Memberships
+from metarec_sdk.types import Backbone, Bool, Episodes, Float32, Head, Histories, Int32, Int64, Memberships
 
 
 @dataclass
@@ -28,15 +28,22 @@ class Members:
 
     @classmethod
     def fit(
-        cls, components: Components, prepared: Prepared, step: Step, variants: list[str] | None = None
+        cls,
+        components: Components,
+        prepared: Prepared,
+        step: Step,
+        variants: list[str] | None = None,
+        *,
+        head_users: Bool | None = None,
     ) -> Members:
-        """Train every member; ``variants`` of the item-item member default to all."""
+        """Train every member; ``variants`` of the item-item member default to all, ``head_users`` bool[u],
+        whose events the head is fitted to, to everybody."""
         log = prepared.log
         backbone, head = components.backbone(), components.head()
         with step(f"backbone {components.recipe.backbone}") as progress:
             backbone.fit(log, components.rng("backbone"), progress)
         with step(f"head {components.recipe.head}") as progress:
-            head.fit(log, components.rng("head"), progress)
+            head.fit(log if head_users is None else log.take(head_users), components.rng("head"), progress)
         known = VARIANTS if components.item_item_is_asked() else UNDIRECTED
         chosen = [name for name in known if variants is None or name in variants] or list(known)[:1]
         neighbours = {
@@ -49,7 +56,7 @@ class Members:
             for name, (directed, last) in known.items()
             if name in chosen
         }
-        return cls(backbone, head, item_item, PopularityForms.fit(log.histories, log.n_items))
+        return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items))
 
     def boost_scores(self, variant: str, support: Histories) -> Float32:
         """f32[E, n], the item-item member's scores, 0 where it says nothing."""

@@ -14,7 +14,7 @@ from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.task_model import RandomTasks, TaskModel, sees_features
 from metarec_sdk.recommender.validation import training_episodes
 from metarec_sdk.tasks import OneTask
-from metarec_sdk.types import Clusterer, Episodes, Float32, Memberships, MetaFit, Progress, no_progress
+from metarec_sdk.types import Bool, Clusterer, Episodes, Float32, Memberships, MetaFit, Progress, no_progress
 
 MOST_TASKS = 10_000
 """Tasks that there may be however few the users are."""
@@ -50,6 +50,14 @@ def count_tasks(clusterer: Clusterer, x: Float32) -> int:
     return largest + 1
 
 
+def stopping_users(components: Components, n_users: int) -> Bool:
+    """bool[u], the tenth of the users that stops a meta-learner. What it learns on mustn't have seen them:
+    on people whose events a head was fitted to, more learning always looks better."""
+    held = np.zeros(n_users, bool)
+    held[components.rng("stopping").permutation(n_users)[: max(1, n_users // 10)]] = True
+    return held
+
+
 @dataclass(frozen=True)
 class MetaData:
     """Episodes to learn from and to stop by, with their memberships."""
@@ -63,12 +71,9 @@ class MetaData:
     def draw(
         cls, components: Components, prepared: Prepared, tasks: TaskModel | RandomTasks
     ) -> MetaData | None:
-        """Episodes from the log itself; a tenth of the users is kept for stopping. None if too few."""
-        histories, rng = prepared.log.histories, components.rng("episodes")
-        order = rng.permutation(len(histories))
-        held = order[: max(1, len(order) // 10)]
-        drawn = training_episodes(histories, rng)
-        for_validation = np.isin(drawn.users, held)
+        """Episodes from the log itself, those of `stopping_users` for validation. None if too few."""
+        drawn = training_episodes(prepared.log, components.rng("episodes"))
+        for_validation = stopping_users(components, len(prepared.log))[drawn.users]
         training, validation = drawn.take(~for_validation), drawn.take(for_validation)
         if not len(training) or not len(validation):
             return None

@@ -8,9 +8,10 @@ import numpy as np
 import polars as pl
 
 from metarec_sdk.data import Interactions, Vocabulary, encode
+from metarec_sdk.data.episodes import shuffled
 from metarec_sdk.errors import ColumnError
 from metarec_sdk.protocols import BehaviourModel, FeedbackModel
-from metarec_sdk.types import Float32, Int32, TrainingLog
+from metarec_sdk.types import Float32, Histories, Int32, TrainingLog
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,9 @@ class Prepared:
     """An encoded log, its users, and the known task of each."""
 
     log: TrainingLog
+    """What the members are trained on, each user's events in random order where the log isn't ordered."""
+    in_time: Histories
+    """The same events, oldest first."""
     users: Vocabulary
     codes: Int32 | None
     """i32[u], category of the clusterer's column; None where tasks don't come from a column."""
@@ -38,11 +42,13 @@ def prepare(
     column: str | None,
     user_table: pl.DataFrame | None,
     categories: list[str] | None = None,
+    *,
+    ordered: bool = True,
 ) -> Prepared:
     """Weigh, encode and describe the users of a log.
 
     ``behaviour`` is fitted on this log alone. ``categories`` fixes the codes of the column (those of an
-    earlier fit).
+    earlier fit). Where the log isn't ``ordered``, each user's events are shuffled.
     """
     _, weights = feedback.weigh(log.frame)
     encoded, users, _ = encode(log, items=items, weights=weights)
@@ -53,8 +59,10 @@ def prepare(
             categories = sorted({value for value in values if value is not None})
         place = {value: code for code, value in enumerate(categories)}
         codes = np.array([-1 if value is None else place.get(value, -1) for value in values], np.int32)
-    with_features = TrainingLog(encoded.histories, encoded.n_items, user_features(log, behaviour, rng))
-    return Prepared(with_features, users, codes, categories or [])
+    in_time, features = encoded.histories, user_features(log, behaviour, rng)
+    histories = in_time if ordered else shuffled(in_time, rng)
+    training = TrainingLog(histories, encoded.n_items, features, ordered=ordered)
+    return Prepared(training, in_time, users, codes, categories or [])
 
 
 def user_features(log: Interactions, behaviour: BehaviourModel, rng: np.random.Generator) -> Float32:

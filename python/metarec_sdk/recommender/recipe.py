@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -36,6 +36,9 @@ class Recipe(BaseModel):
     """Keyword arguments by component kind, for example ``{"backbone": {"width": 128}}``."""
     seed: int = Field(default=0, ge=0, lt=2**63)
     """Seed of everything random."""
+    order: Literal["auto", "time", "none"] = "auto"
+    """What the order of a user's events means: ``time``, or nothing. See
+    `metarec_sdk.recommender.order`."""
     history_limit: int = Field(default=200, ge=1, le=10_000)
     """Latest events of a history that personalise; older ones only keep items from coming back."""
     max_tasks: int = Field(default=4, ge=1, le=4096)

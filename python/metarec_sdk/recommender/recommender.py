@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import polars as pl
@@ -51,6 +51,7 @@ class Recommender(Engine):
         rule: str | None = None,
         params: Mapping[str, Mapping[str, Any]] | None = None,
         seed: int = 0,
+        order: Literal["auto", "time", "none"] = "auto",
         history_limit: int = 200,
         max_tasks: int = 4,
         min_task_size: int = 50,
@@ -73,6 +74,8 @@ class Recommender(Engine):
             rule: None, or ``quota``: what a rule forbids is never shown.
             params: keyword arguments by kind, for example ``{"backbone": {"width": 128}}``.
             seed: the same seed gives the same bytes.
+            order: ``"time"`` where what people take next depends on what they took last; ``"none"`` where a
+                history is a set, and the members learn from it in random order; ``"auto"`` finds out.
             history_limit: latest events of a history that personalise.
             max_tasks: the largest number of found tasks that is tried.
             min_task_size: users below which a task is served by its parent.
@@ -101,6 +104,7 @@ class Recommender(Engine):
                 rule=rule,
                 params={kind: dict(values) for kind, values in (params or {}).items()},
                 seed=seed,
+                order=order,
                 history_limit=history_limit,
                 max_tasks=max_tasks,
                 min_task_size=min_task_size,

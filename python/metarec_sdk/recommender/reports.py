@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from metarec_sdk.recommender.guard import BandResult
+from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -33,8 +34,14 @@ class FitReport:
     users: int
     items: int
     generation: str | None = None
+    order: Literal["time", "none"] = "time"
+    """What the order of a user's events was taken to mean; the notes say why."""
     bands: list[BandResult] = field(default_factory=list)
     """Stack and members by history length; empty where the log was too small to hold anybody out."""
+    members: list[MemberWorth] = field(default_factory=list)
+    """What each member of the stack is worth, and where it isn't used; empty like ``bands``."""
+    learned: LearnedWorth | None = None
+    """What meta-learning is worth to the stack; None where nothing was learned."""
     cold_start: dict[str, float] = field(default_factory=dict)
     """NDCG@10 at k = 0 of each source."""
     cold_choice: str = ""
@@ -81,6 +88,8 @@ class FitReport:
             f"{self.events:,} events of {self.users:,} users with {self.items:,} items"
             + (f", generation {self.generation}" if self.generation else ""),
             *self.notes,
+            *map(str, self.members),
+            *([str(self.learned)] if self.learned else []),
         ]
         return "\n".join(lines)
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from metarec_sdk.data import episodes
 from metarec_sdk.data.episodes import first_visits
 from metarec_sdk.recommender.episode_scores import MAX_CELLS
-from metarec_sdk.types import Episodes, Histories, Int64
+from metarec_sdk.types import Episodes, Histories, Int64, TrainingLog
 
 SUPPORT_SIZES = (1, 3, 5, 10, 20)
 """Support sizes k at which validation episodes are drawn, the same users at every k."""
@@ -73,8 +73,10 @@ def validation_episodes(
     return ValidationEpisodes(few_shot, empty.take(slice(0, budget)), n_new)
 
 
-def training_episodes(histories: Histories, rng: np.random.Generator) -> Episodes:
-    """Episodes with supports of random size from every user that is long enough, at most 8,000."""
+def training_episodes(log: TrainingLog, rng: np.random.Generator) -> Episodes:
+    """Episodes with supports of random size from every user that is long enough, at most 8,000; of a log that
+    isn't ordered, each from a new random order."""
+    histories = log.histories
     rounds = int(np.clip(_MAX_TRAINING_EPISODES // max(len(histories), 1), 1, 6))
     users = np.arange(len(histories))
     if len(users) > _MAX_TRAINING_EPISODES:
@@ -84,7 +86,9 @@ def training_episodes(histories: Histories, rng: np.random.Generator) -> Episode
     for _ in range(rounds):
         longest = np.maximum(chosen.lengths - 1, 0)
         sizes = np.minimum(rng.choice(TRAINING_SIZES, len(chosen)), longest)
-        drawn = episodes(chosen, sizes.astype(np.int64), N_QUERY)
+        drawn = episodes(
+            chosen, sizes.astype(np.int64), N_QUERY, order="time" if log.ordered else "random", rng=rng
+        )
         parts.append(_of(users, drawn))
     found = _joined(parts)
     return found if found is not None else parts[0]

@@ -158,19 +158,21 @@ def test_popularity_counts_every_user_once_and_is_a_distribution():
     assert torch.isfinite(table).all()
 
 
-def test_a_gain_has_to_exceed_its_error_over_users_and_ndcg_must_not_fall():
+def test_ndcg_has_to_rise_by_more_than_its_error_over_users_and_the_loss_to_fall():
     users = torch.arange(100).repeat_interleave(2)
     noise = torch.randn(100, dtype=F64, generator=generator()).repeat_interleave(2)
     losses, ndcg = torch.full((200,), 3.0, dtype=F64), torch.full((200,), 0.1, dtype=F64)
     before = Verdict(losses, ndcg, users)
     _, error = Verdict(losses - 0.2 + noise, ndcg, users).gain_over(before)
     assert error == pytest.approx(0.1, rel=0.2)  # over 100 users, not over 200 episodes
-    better = Verdict(losses - 0.5 + noise, ndcg, users)
+    better = Verdict(losses - 0.5, ndcg + 0.02 + 0.1 * noise, users)  # the mean of 100 has an error of 0.01
     assert better.earns_its_place(before)
     assert not before.earns_its_place(before)
-    assert not Verdict(better.losses, ndcg - 0.001, users).earns_its_place(before)
+    assert not Verdict(better.losses, ndcg + 0.002 + 0.1 * noise, users).earns_its_place(before)
+    assert not Verdict(better.losses, ndcg, users).earns_its_place(before)  # better calibrated, ranked alike
+    assert not Verdict(losses + 0.1, better.ndcg, users).earns_its_place(before)
     lone = Verdict(losses[:1], ndcg[:1], users[:1])
-    assert not Verdict(losses[:1] - 9, ndcg[:1], users[:1]).earns_its_place(lone)
+    assert not Verdict(losses[:1] - 9, ndcg[:1] + 0.5, users[:1]).earns_its_place(lone)
     assert Verdict(torch.tensor([1.0, 3.0, 8.0]), ndcg[:3], torch.tensor([5, 5, 9])).loss == 5.0
 
 

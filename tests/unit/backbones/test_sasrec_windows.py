@@ -101,3 +101,24 @@ def test_a_batch_says_how_long_its_rows_are_and_when_the_inputs_happened() -> No
         real = np.arange(batch.inputs.shape[1]) < batch.lengths[:, None]
         np.testing.assert_array_equal(batch.timestamps[real], batch.inputs[real])
         assert (batch.timestamps[~real] == 0).all()
+
+
+def test_shuffled_windows_hold_every_event_of_a_user_once_in_a_new_order_each_epoch() -> None:
+    histories = _histories([6, 5])
+    sampler = WindowSampler(
+        histories, history_limit=20, short_share=0.0, set_target=False, batch_size=4, shuffle=True
+    )
+    rng, seen = np.random.default_rng(0), set()
+    for _ in range(10):
+        targets = np.concatenate([row for batch in sampler.epoch(rng) for row in batch.targets])
+        events = [event for row in (targets[targets < 6], targets[targets >= 6]) for event in row]
+        seen.add(tuple(events))
+        real = [
+            int(item)
+            for batch in sampler.epoch(rng)
+            for row, weights in zip(batch.targets, batch.weights)
+            for item in row[weights > 0]
+        ]
+        assert sorted(real) == list(range(11))
+    assert len(seen) > 5
+    assert histories.items.tolist() == list(range(11))

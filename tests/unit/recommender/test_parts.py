@@ -12,7 +12,8 @@ from metarec_sdk.recommender.new_items import catalogue, new_item_vectors
 from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
 from metarec_sdk.recommender.stack import merged
 from metarec_sdk.recommender.users import Users
-from metarec_sdk.types import Histories, Memberships
+from metarec_sdk.recommender.validation import training_episodes
+from metarec_sdk.types import Histories, Memberships, TrainingLog
 
 DAY = 86_400_000_000
 
@@ -99,3 +100,13 @@ def test_extra_boosts_follow_each_users_own():
     assert offsets.tolist() == [0, 3, 5]
     assert items.tolist() == [5, 1, 3, 1, 3]
     assert values.tolist() == [2.0, 0.5, -1.0, 0.5, -1.0]
+
+
+def test_training_episodes_of_sets_come_in_a_new_order_each_time():
+    rows = Histories.from_lists([list(range(12))] * 50)
+    ordered = training_episodes(TrainingLog(rows, 12), np.random.default_rng(0))
+    assert all(np.array_equal(support, np.arange(len(support))) for support in ordered.support)
+    mixed = training_episodes(TrainingLog(rows, 12, ordered=False), np.random.default_rng(0))
+    assert len({tuple(query) for query in mixed.query}) > len(mixed) // 2
+    for support, query in zip(mixed.support, mixed.query):
+        assert len(np.union1d(support, query)) == len(support) + len(query)
