@@ -207,12 +207,13 @@ CONFORMS = {
     ),
     "likelihood-adds-up": wrong("behaviour", log_likelihood=changed(mean_surprise)),
     "an-event-counts": wrong("feedback", weigh=changed(lambda found, _: (found[0], np.zeros_like(found[1])))),
+    "an-event-alone": wrong("feedback", weigh=refuse(lambda events: len(events) == 1)),
     "fits-in-time": wrong(
         "rule", fit=lambda self, right, *given: (time.sleep(0.6), right(*given)), alone=True
     ),
     "results-have-their-form": wrong(
         "content",
-        encode=changed(lambda found, items: found.astype(float) if items.shape == (30, 4) else found),
+        encode=changed(lambda found, items: found.astype(float) if items.shape == (30, 7) else found),
     ),
     "empty-batch": wrong("content", encode=refuse(lambda items: items.is_empty())),
     "one-row": wrong("content", encode=refuse(lambda items: len(items) == 1)),
