@@ -2,13 +2,13 @@
 
     python benches/inner_adapt_gpu.py [--rehearse]        (or: make bench-gpu)
 
-Checks before it measures, and exits where one fails: results and derivatives of all losses against float64 of
-the same rounded inputs (fp32 < 1e-5, 16 bits < 2e-2 of the largest value, 5e-2 for the step sizes'), the same
-bytes over 20 runs, and a CUDA graph replayed with other rows. Then adaptation alone, and MAML with its exact
-derivatives in the parent and the step sizes, 5 steps of the squared loss, d = 128, r = 16, 16 rows a task,
-so that the peers lose nothing to padding: medians with p20 and p80 in microseconds, in turns, eager and as a
-CUDA graph. Peers: the closed-form gradients as batched products a step, the best that torch offers for tasks
-of equal length, and ``vmap(grad)``. Appends to ``benches/results/inner_adapt_gpu.csv``.
+Checks first: results and derivatives of all losses against float64 of the same rounded inputs (fp32 < 1e-5,
+16 bits < 2e-2 of the largest value; where one is missed it measures all the same and fails at the end), the
+same bytes over 20 runs, and a CUDA graph replayed with other rows. Then adaptation alone, and MAML with its
+exact derivatives in the parent and the step sizes, 5 steps of the squared loss, d = 128 (64 in fp32), r = 16,
+16 rows a task, so that the peers lose nothing to padding: medians with p20 and p80 in microseconds, in turns,
+eager and as a CUDA graph. Peers: the closed-form gradients as batched products a step, the best that torch
+offers for tasks of equal length, and ``vmap(grad)``. Appends to ``benches/results/inner_adapt_gpu.csv``.
 """
 
 from __future__ import annotations
@@ -26,8 +26,6 @@ from metarec_sdk.kernels.inner_losses import InnerLoss, LogisticLoss, SampledSof
 from metarec_sdk.kernels.plan import plan_tasks
 
 BOUNDS = {torch.float32: 1e-5, torch.bfloat16: 2e-2, torch.float16: 2e-2}
-RATES_BOUND = 5e-2
-"""Of the step sizes' derivatives in 16 bits: sums over all tasks of terms of both signs."""
 Tensors = tuple[Tensor, ...]
 
 
@@ -64,8 +62,10 @@ def adapted(call: Callable[..., Any], leaves: list[Tensor], needed: list[Tensor]
     return [a.detach(), b.detach(), *torch.autograd.grad(total, needed)]
 
 
-def check(name: str, adapts: Any, dtype: torch.dtype, d: int, r: int, n: int, n_tasks: int) -> None:
-    """Values, derivatives, bytes and a replayed graph."""
+def check(
+    name: str, adapts: Any, dtype: torch.dtype, d: int, r: int, n: int, n_tasks: int, missed: list[str]
+) -> None:
+    """Values and derivatives, of which ``missed`` gets those out of bounds; bytes and a replayed graph."""
     tasks = torch.randint(-1, n_tasks, (n,), generator=torch.Generator().manual_seed(1)).to(DEVICE)
     plan, loss = plan_tasks(tasks, n_tasks), make_loss(name, n, d, dtype)
     x, rates = (randn(n, d) / d**0.5).to(dtype), torch.full((5,), 0.1, device=DEVICE)
@@ -87,9 +87,8 @@ def check(name: str, adapts: Any, dtype: torch.dtype, d: int, r: int, n: int, n_
     errors = [float((one - two).abs().max() / two.abs().max()) for one, two in zip(runs[0], expected)]
     print(name, adapts, str(dtype)[6:], f"d={d} r={r}", "errors of A', B', their derivatives and the rates'",
           [f"{e:.1e}" for e in errors], flush=True)  # fmt: skip
-    bound = BOUNDS[dtype]
-    if not (max(errors[:-1]) < bound and errors[-1] < max(bound, RATES_BOUND * (dtype.itemsize == 2))):
-        fail(f"{name} {adapts} {dtype} d={d} r={r}: off by {max(errors):.1e}, allowed {bound:.0e}")
+    if not max(errors) < BOUNDS[dtype]:
+        missed.append(f"{name} {adapts} {dtype} d={d} r={r}: {max(errors):.1e}, allowed {BOUNDS[dtype]:.0e}")
     if DEVICE == "cuda":
         with torch.no_grad():
             graph, found = graph_of(lambda: ours(*leaves)[1])
@@ -167,19 +166,22 @@ def main() -> None:
     small = parser.parse_args().rehearse
     need_a_gpu(small)
     n, n_tasks = (200, 20) if small else (4000, 250)
+    missed: list[str] = []
     for name in ("squared", "logistic", "softmax"):
         for adapts in ("b", "both"):
-            check(name, adapts, torch.float32, 64, 16, n, n_tasks)
-            check(name, adapts, torch.bfloat16, 128, 16, n, n_tasks)
-    check("squared", "both", torch.float16, 100, 3, n, n_tasks)
-    check("squared", "both", torch.float32, 128, 32, n, n_tasks)  # more than registers hold
-    print("checks passed", flush=True)
+            check(name, adapts, torch.float32, 64, 16, n, n_tasks, missed)
+            check(name, adapts, torch.bfloat16, 128, 16, n, n_tasks, missed)
+    check("squared", "both", torch.float16, 100, 3, n, n_tasks, missed)
+    check("squared", "both", torch.float32, 128, 32, n, n_tasks, missed)  # more than registers hold
+    print("missed:" if missed else "checks passed", *missed, sep="\n", flush=True)
     rows = []
     for n_tasks in (8,) if small else (256, 1024, 4096):
         rows += measure_inner(n_tasks, 16, 128, 16, torch.bfloat16)
         rows += measure_inner(n_tasks, 16, 64, 16, torch.float32)
     if not small:
         record("inner_adapt_gpu", rows)
+    if missed:
+        fail("; ".join(missed))
 
 
 if __name__ == "__main__":
