@@ -68,7 +68,7 @@ wheel: setup  ## build the abi3 wheel into dist/
 test-wheel: wheel  ## install the wheel into a clean environment and run the tests there
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python target/wheel-venv
 	$(BIN)/uv pip install --quiet --python target/wheel-venv/bin/python -c constraints.txt "$$(ls dist/*.whl)[dev]"
-	cd tests && ../target/wheel-venv/bin/python -m pytest -m "not slow" -q unit native --ignore unit/kernels
+	cd tests && ../target/wheel-venv/bin/python -m pytest -m "not slow" -q unit native
 
 bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 	$(BIN)/metarec bench
