@@ -19,7 +19,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metarec_feedback.common import answer, fitted, mean_weight, numbers, restored
+from metarec_feedback.columns_and_states import answer, fitted, mean_weight, numbers, restored
 from metarec_sdk.errors import ArgumentError, ColumnError, DataError
 from metarec_sdk.types import Float32, Float64, State
 

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from metarec_feedback.common import (
+from metarec_feedback.columns_and_states import (
     answer,
     as_bytes,
     as_texts,
