@@ -1,6 +1,5 @@
-//! AVX2 with FMA.
-//!
-//! Exact scores: two registers of eight items per panel, a broadcast query value, the sums in registers.
+//! AVX2 with FMA. Exact scores: two registers of eight items per panel, a broadcast query value, the sums in
+//! registers.
 //!
 //! Integer scans: without VNNI the product of bytes is `vpmaddubsw`, which adds two products into 16 bits with
 //! saturation. Queries are kept so small that four products (int8) or sixteen (int4) can't reach 2¹⁵, and only
