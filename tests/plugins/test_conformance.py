@@ -114,7 +114,10 @@ import metarec_sdk
 class Handed:
     "Hands its arguments on."
     def __init__(self, **params):
-        taken(**params)
+        try:
+            taken(**params)
+        except TypeError as error:
+            raise ERROR(str(error)) from None
     def fit(self, items, vectors): ...
     def rescore(self, histories, candidates, k): ...
 
@@ -126,10 +129,17 @@ def metarec_register_rerankers(register):
 """
 
 
-@pytest.mark.parametrize(("taken", "refused"), [("*, share=0.5", True), ("**_", False)])
-def test_a_type_error_that_names_the_parameter_refuses_it(tmp_path, taken, refused):
+@pytest.mark.parametrize(
+    ("taken", "error", "refused"),
+    [
+        ("*, share=0.5", "metarec_sdk.ArgumentError", True),
+        ("*, share=0.5", "TypeError", False),
+        ("**_", "TypeError", False),
+    ],
+)
+def test_an_argument_that_is_handed_on_is_refused_by_an_argument_error(tmp_path, taken, error, refused):
     path = tmp_path / "mine.py"
-    path.write_text(HANDS_ON.replace("taken(*, share=0.5)", f"taken({taken})"))
+    path.write_text(HANDS_ON.replace("taken(*, share=0.5)", f"taken({taken})").replace("ERROR", error))
     report = run_checks("mine/handed", plugins=[path], level=Level.LOADS, isolated=False)
     assert [problem.partition(":")[0] for problem in report.problems] == (
         [] if refused else ["unknown-parameter-refused"]

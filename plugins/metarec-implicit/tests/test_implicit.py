@@ -10,7 +10,7 @@ from threadpoolctl import threadpool_limits
 
 from metarec_implicit.models import Als, Bpr, Lmf
 from metarec_sdk import PluginManager
-from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.errors import ArgumentError, ArtefactError, NotFittedError
 from metarec_sdk.types import Histories, TrainingLog
 
 N_ITEMS = 60
@@ -108,6 +108,12 @@ def test_before_the_fit_and_with_another_state():
         Als().item_matrix()
     with pytest.raises(ArtefactError, match="items"):
         Bpr().restore({"factors": np.zeros(3)})
+
+
+@pytest.mark.parametrize("kind", [Als, Bpr, Lmf])
+def test_a_parameter_that_the_library_does_not_have(kind):
+    with pytest.raises(ArgumentError, match="factor_count"):
+        kind(factor_count=8)
 
 
 def test_it_is_offered_as_a_plugin():

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
-from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.errors import ArgumentError, ArtefactError, NotFittedError
 from metarec_sdk.types import Float32, Histories, Progress, State, TrainingLog, no_progress
 
 
@@ -27,7 +27,10 @@ class Bpr:
 
     def __init__(self, **params: Any) -> None:
         self.params: dict[str, Any] = {"num_threads": 1, "use_gpu": False, **params}
-        self._model()  # refuses what the library doesn't take
+        try:
+            self._model()
+        except TypeError as error:  # names what the library doesn't take
+            raise ArgumentError(str(error)) from None
         self._state: State = {}
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
