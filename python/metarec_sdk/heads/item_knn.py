@@ -1,46 +1,77 @@
-"""Item-item neighbours: a history's sparse boosts."""
+"""Item-item neighbours by cosine or regression: a history's sparse boosts."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk import _core
-from metarec_sdk.errors import ArtefactError, NotFittedError
+from metarec_sdk.errors import ArgumentError, ArtefactError, NotFittedError
+from metarec_sdk.heads.item_regression import regression_table
 from metarec_sdk.heads.native_errors import native_errors
 from metarec_sdk.heads.parameters import number, restored, whole
 from metarec_sdk.protocols import Boosts
 from metarec_sdk.types import Histories, Progress, State, TrainingLog, no_progress
 
+MOST_REGRESSED = 10_000
+"""Items of a catalogue that a regression is solved for: 0.8 GB, half a minute."""
+
 
 class ItemKNN:
-    """Shrunk cosine between items, the best neighbours of each kept.
+    """What a history's items say for others, the best neighbours of each kept.
 
-    ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with both items (an
-    item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how
-    often j is among the ``window`` events after i and c_i the events of i, so that order matters. Weights of
-    events don't count here; those of a history do in `boosts`.
+    Cosine, shrunk: ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with
+    both items (an item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how
+    often j is among the ``window`` events after i and c_i the events of i, so that order matters.
+
+    Regression: K_ij is the positive part of EASE's B_ij with λ = ``regularization``, see
+    `metarec_sdk.heads.item_regression`; it discounts what other items of the history explain already, and
+    takes 8 n² bytes and n³ time to fit, so n is at most `MOST_REGRESSED`.
+
+    Weights of events don't count here; those of a history do in `boosts`.
     """
 
     def __init__(
-        self, *, directed: bool = False, neighbours: int = 100, shrinkage: float = 10.0, window: int = 10
+        self,
+        *,
+        similarity: Literal["cosine", "regression"] = "cosine",
+        directed: bool = False,
+        neighbours: int = 100,
+        shrinkage: float = 10.0,
+        window: int = 10,
+        regularization: float = 500.0,
     ) -> None:
+        if similarity not in ("cosine", "regression"):
+            raise ArgumentError(f"similarity must be 'cosine' or 'regression', got {similarity!r}")
+        if directed and similarity == "regression":
+            raise ArgumentError("a regression has no direction: use similarity='cosine' or directed=False")
+        self.similarity = similarity
         self.directed = directed
         self.neighbours = whole("neighbours", neighbours, 1, 100_000)
         self.shrinkage = number("shrinkage", shrinkage, least=0.0)
         self.window = whole("window", window, 1, 1_000_000)
+        self.regularization = number("regularization", regularization, above=0.0)
         self._table: Boosts | None = None
         self._neighbours: _core.ItemNeighbours | None = None
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
-        """Count neighbours in the log. Nothing is random; ``rng`` is there for the protocol."""
-        histories = log.histories
+        """Learn neighbours from the log. Nothing is random; ``rng`` is there for the protocol.
+
+        Raises `ArgumentError` for a regression over more than `MOST_REGRESSED` items.
+        """
         progress(0, 1, "item neighbours")
+        table = self._regression(log) if self.similarity == "regression" else self._cosine(log)
         with native_errors():
-            table = _core.item_knn(
+            self._table, self._neighbours = table, _core.ItemNeighbours(*table)
+        progress(1, 1, "item neighbours")
+
+    def _cosine(self, log: TrainingLog) -> Boosts:
+        histories = log.histories
+        with native_errors():
+            return _core.item_knn(
                 histories.offsets,
                 histories.items,
                 log.n_items,
@@ -48,8 +79,14 @@ class ItemKNN:
                 self.shrinkage,
                 self.window if self.directed else None,
             )
-            self._table, self._neighbours = table, _core.ItemNeighbours(*table)
-        progress(1, 1, "item neighbours")
+
+    def _regression(self, log: TrainingLog) -> Boosts:
+        if log.n_items > MOST_REGRESSED:
+            raise ArgumentError(
+                f"a regression over {log.n_items:,} items takes {8 * log.n_items**2 / 1e9:.1f} GB; the bound "
+                f"is {MOST_REGRESSED:,} items, use similarity='cosine'"
+            )
+        return regression_table(log.histories, log.n_items, self.regularization, self.neighbours)
 
     def table(self) -> Boosts:
         """K as CSR over the n items: row i holds the items that i speaks for."""

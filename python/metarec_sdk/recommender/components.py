@@ -22,6 +22,7 @@ from metarec_sdk.protocols import (
     Reranker,
     Rule,
 )
+from metarec_sdk.recommender.item_item import MOST_REGRESSED, VARIANTS, Variant
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.updating import ComponentRecord
 
@@ -75,17 +76,25 @@ class Components:
         """A new feedback model."""
         return cast(FeedbackModel, self._create("feedback"))
 
-    def item_item(self, directed: bool | None = None) -> ItemItemMember:
-        """A new item-item member; ``directed`` where it lets itself be asked."""
-        params = self.recipe.kind_params("item_item")
-        if directed is not None:
-            params["directed"] = directed
-        return cast(ItemItemMember, self._create("item_item", params))
+    def item_item(self, params: Mapping[str, Any]) -> ItemItemMember:
+        """A new item-item member, with these arguments besides those of the recipe."""
+        return cast(
+            ItemItemMember, self._create("item_item", self.recipe.kind_params("item_item") | dict(params))
+        )
 
-    def item_item_is_asked(self) -> bool:
-        """Whether the item-item member takes ``directed`` and the recipe leaves it open."""
+    def item_item_variants(self, n_items: int) -> dict[str, Variant]:
+        """The variants that compete for n items: those whose arguments the member takes and the recipe leaves
+        open; where there are none, how far back it listens."""
         takes = self.plugins.parameters("item_item", self.recipe.item_item)
-        return "directed" in takes and "directed" not in self.recipe.kind_params("item_item")
+        fixed = self.recipe.kind_params("item_item")
+        if n_items > MOST_REGRESSED:
+            fixed["similarity"] = "cosine"
+        asked = {
+            name: variant
+            for name, variant in VARIANTS.items()
+            if variant.params and all(key in takes and key not in fixed for key in variant.params)
+        }
+        return asked or {name: variant for name, variant in VARIANTS.items() if not variant.params}
 
     def behaviour(self) -> BehaviourModel:
         """A new behaviour model."""

@@ -38,8 +38,8 @@ class Decisions:
     n_tasks: int
     meta: MetaFit
     """What the meta-learner found at that number of tasks; its parts tell what to learn again."""
-    variant: str
-    """Of the item-item member."""
+    variants: list[str]
+    """Of the item-item member, by band."""
     form: Int32
     """i32[bands], popularity form by band."""
     gates: Gates
@@ -58,7 +58,9 @@ def undecided() -> Decisions:
     """Sane defaults where nothing can be validated: members weighted alike, one task, all-time popularity."""
     n = len(MEMBERS)
     gates = Gates(np.zeros(n), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32))
-    return Decisions(1, NOTHING, "symmetric", np.zeros(len(BANDS), np.int32), gates, "all-time")
+    return Decisions(
+        1, NOTHING, ["symmetric"] * len(BANDS), np.zeros(len(BANDS), np.int32), gates, "all-time"
+    )
 
 
 @dataclass
@@ -76,19 +78,19 @@ class Judge:
     step: Step
     report: FitReport
     _form: Int32 = field(init=False)
-    _variant: str = field(init=False)
+    _variants: list[str] = field(init=False)
     _plain_gates: Gates | None = field(init=False, default=None)
 
     def decide(self) -> Decisions:
         """Take all decisions, in an order where each rests on the earlier ones."""
         self._form = self._popularity_forms()
-        self._variant = self._item_item_variant()
+        self._variants = self._item_item_variants()
         tasks, meta, scores, gates = self._tasks()
         gates = refine(gates, scores)
         gates, self.report.bands = guard(gates, scores)
         self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
-        return Decisions(tasks.requested, meta, self._variant, self._form, gates, cold, self._plain_gates)
+        return Decisions(tasks.requested, meta, self._variants, self._form, gates, cold, self._plain_gates)
 
     @property
     def _codes(self) -> Int32 | None:
@@ -120,13 +122,22 @@ class Judge:
                 form[band] = form[band - 1]
         return form
 
-    def _item_item_variant(self) -> str:
+    def _item_item_variants(self) -> list[str]:
+        """The best variant for each band by itself; a band without episodes takes its neighbour's."""
         blank, support = self._blank(), self.drawn.few_shot.support
-        self.report.item_item = {
-            name: float(blank.ndcg(blank.masked(self.members.boost_scores(name, support))).mean())
-            for name in self.members.item_item
-        }
-        return max(self.report.item_item, key=lambda name: self.report.item_item[name])
+        quality = {}
+        for name in self.members.item_item:
+            alone = self.members.chosen_item_item([name] * len(BANDS))
+            quality[name] = blank.ndcg(blank.masked(self.members.boost_scores(alone, support)))
+        self.report.item_item = {name: float(values.mean()) for name, values in quality.items()}
+        best = max(quality, key=lambda name: self.report.item_item[name])
+        chosen = []
+        for band in range(len(BANDS)):
+            inside = blank.bands == band
+            if inside.any():
+                best = max(quality, key=lambda name: float(quality[name][inside].mean()))
+            chosen.append(best)
+        return chosen
 
     def _tasks(self) -> tuple[TaskModel, MetaFit, EpisodeScores, Gates]:
         """One task unless another number is better by more than a standard error."""
@@ -209,7 +220,7 @@ class Judge:
             tasks.memberships(few.support, None, self._codes),
             self.drawn.people,
             adapters=adapters_of(meta),
-            variant=self._variant,
+            variants=self._variants,
             form=self._form,
         )
 

@@ -10,8 +10,11 @@ from numpy.typing import NDArray
 from metarec_sdk.recommender.popularity import band_of
 from metarec_sdk.types import Float32, Histories, Int64
 
-MEMBERS = ("backbone", "head", "popularity", "item-item")
+MEMBERS = ("backbone", "head", "popularity", "item-item", "mixture")
 """The members of the stack, in the order of every array over members."""
+
+PERSONAL = [MEMBERS.index(name) for name in ("head", "item-item", "mixture")]
+"""Places of those that say nothing about somebody without history."""
 
 MAX_CELLS = 30_000_000
 """Episodes times items held at once; 120 MB a member."""
@@ -21,10 +24,10 @@ _CUTOFF = 10
 
 @dataclass(frozen=True)
 class EpisodeScores:
-    """Scores of the four members for E episodes over n items."""
+    """Scores of the members for E episodes over n items."""
 
     members: list[Float32]
-    """Four arrays f32[E, n] in the order of `MEMBERS`."""
+    """Arrays f32[E, n] in the order of `MEMBERS`."""
     support: Histories
     """E support sets; their items are never ranked."""
     query: Histories
@@ -81,3 +84,9 @@ def by_person(values: NDArray[np.float64], people: NDArray[np.int64]) -> NDArray
     """f64[people], the mean of each person's episodes: these are independent, a person's own aren't."""
     _, inverse = np.unique(people, return_inverse=True)
     return np.bincount(inverse, values) / np.bincount(inverse)
+
+
+def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
+    """(mean, standard error); the error of a single value is infinite."""
+    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
+    return float(values.mean()), error

@@ -43,19 +43,25 @@ from metarec_sdk.types import FeedbackModel, Float32, MetaFit
 MIN_PEOPLE = 10
 """Held-out people below which nothing is decided on them."""
 
+_PEOPLE = 300
+_LEAST_SHARE, _MOST_SHARE = 0.1, 0.3
+"""Held-out people who can tell stacks apart, and the share of a log that they may be: a tenth of a small log
+decides by chance."""
+
 
 def held_out_parts(
     log: Interactions, rng: np.random.Generator
 ) -> tuple[Interactions, Interactions, Interactions]:
     """(inner training log, whole logs of held-out users, later events of the others).
 
-    Without times there is no later: a tenth of the users is held out and that is all.
+    Without times there is no later: some users are held out and that is all.
     Raises `DataError` where the log is too small to be parted.
     """
+    share = float(np.clip(_PEOPLE / max(log.frame["user_id"].n_unique(), 1), _LEAST_SHARE, _MOST_SHARE))
     if log.has_time:
-        split = cold_start(log, validation=False, rng=rng)
+        split = cold_start(log, holdout_fraction=share, validation=False, rng=rng)
         return split.train, split.cold, split.warm
-    by_user = held_out_users(log, rng=rng)
+    by_user = held_out_users(log, fraction=share, rng=rng)
     return by_user.train, by_user.test, log.replaced(log.frame.head(0))
 
 
@@ -85,7 +91,7 @@ class Fitter:
             if decisions.meta.head or decisions.meta.adapters:
                 head_users = ~stopping_users(self.components, len(prepared.log))
             members = Members.fit(
-                self.components, prepared, self.step, [decisions.variant], head_users=head_users
+                self.components, prepared, self.step, decisions.variants, head_users=head_users
             )
             tasks = fit_tasks(self.components, prepared, members, decisions.n_tasks)
             meta = self._learn_again(prepared, members, tasks, decisions.meta)
@@ -103,7 +109,8 @@ class Fitter:
         stack = Stack(
             backbone=members.backbone,
             head=members.head,
-            item_item=members.item_item[decisions.variant],
+            item_item=members.chosen_item_item(decisions.variants),
+            mixture=members.mixture,
             adapters=adapters_of(meta),
             tasks=tasks,
             gates=decisions.gates_for(meta),
@@ -128,7 +135,7 @@ class Fitter:
             later = self._prepare(later_events, column, categories)
             known = inner.users.encode(later.users.decode(np.arange(len(later.users))))
             drawn = validation_episodes(
-                cold.log.histories, inner.log.histories.take(known), later.log.histories, len(self.items), rng
+                cold.log, inner.log.histories.take(known), later.log.histories, len(self.items), rng
             )
             people = 0 if drawn is None else len(np.unique(drawn.people))
             if drawn is None or people < MIN_PEOPLE:

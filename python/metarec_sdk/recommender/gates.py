@@ -13,7 +13,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.episode_scores import (
+    MEMBERS,
+    PERSONAL,
+    EpisodeScores,
+    by_person,
+    mean_and_error,
+)
 from metarec_sdk.recommender.popularity import BANDS, band_of
 from metarec_sdk.types import Float32, State
 
@@ -24,26 +30,26 @@ _ROUNDS = 3
 
 @dataclass(frozen=True)
 class Gates:
-    """Fitted gates of the four members."""
+    """Fitted gates of the members."""
 
     level: NDArray[np.float64]
-    """f64[4], a."""
+    """f64[members], a."""
     slope: NDArray[np.float64]
-    """f64[4], b."""
+    """f64[members], b."""
     scale: NDArray[np.float64]
-    """f64[bands, 4], multiplies the softplus: one over the spread of the member's scores, times what the
-    refinement on NDCG found for the band."""
+    """f64[bands, members], multiplies the softplus: one over the spread of the member's scores, times what
+    the refinement on NDCG found for the band."""
     single: NDArray[np.int32]
     """i32[bands], the member that serves a band alone, or -1 for the stack."""
 
     def at(self, lengths: NDArray[Any]) -> Float32:
-        """f32[b, 4], the gates at history lengths i64[b] ≥ 1; head and item-item are 0 at length 0."""
+        """f32[b, members], the gates at history lengths i64[b]; at length 0 those of `PERSONAL` are 0."""
         band = np.maximum(band_of(lengths), 0)
         gates = _softplus(self.level + self.slope * np.log1p(lengths)[:, None]) * self.scale[band]
         alone = self.single[band]
         guarded = alone >= 0
         gates[guarded] = np.eye(len(MEMBERS))[alone[guarded]]
-        gates[np.asarray(lengths) == 0, 1::2] = 0.0
+        gates[np.ix_(np.asarray(lengths) == 0, PERSONAL)] = 0.0
         found: Float32 = gates.astype(np.float32)
         return found
 
@@ -68,7 +74,7 @@ def fit_gates(scores: EpisodeScores) -> Gates:
     scale = np.where(present, 1.0 / np.maximum(spread, 1e-9), 0.0)
     row = np.repeat(np.arange(episodes), scores.query.lengths)
     query_size = scores.query.lengths
-    on_query = np.stack(  # [E, 4], mean member score on the query items
+    on_query = np.stack(  # [E, members], mean member score on the query items
         [
             np.bincount(row, member[row, scores.query.items], episodes) / query_size
             for member in scores.members
@@ -79,7 +85,7 @@ def fit_gates(scores: EpisodeScores) -> Gates:
 
     def loss(flat: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         level, slope = flat.reshape(2, n_members)
-        inside = level + slope * log_length[:, None]  # [E, 4]
+        inside = level + slope * log_length[:, None]  # [E, members]
         gate = _softplus(inside) * scale
         logits = scores.combined(gate)  # [E, n]
         logits -= logits.max(1, keepdims=True)
@@ -88,10 +94,10 @@ def fit_gates(scores: EpisodeScores) -> Gates:
         probability /= normaliser[:, None]
         on_average = np.stack(
             [np.einsum("en,en->e", probability, member) for member in scores.members], axis=1
-        )  # [E, 4]
+        )  # [E, members]
         chosen = np.bincount(row, logits[row, scores.query.items], episodes) / query_size
         value = float(weight @ (np.log(normaliser) - chosen))
-        by_gate = weight[:, None] * (on_average - on_query) * scale / (1.0 + np.exp(-inside))  # [E, 4]
+        by_gate = weight[:, None] * (on_average - on_query) * scale / (1.0 + np.exp(-inside))  # [E, members]
         gradient = np.concatenate([by_gate.sum(0), (by_gate * log_length[:, None]).sum(0)])
         return value + 1e-3 * float(flat @ flat), gradient + 2e-3 * flat
 
@@ -134,7 +140,7 @@ def refine(gates: Gates, scores: EpisodeScores) -> Gates:
 
 
 def _refined(start: Float32, scores: EpisodeScores) -> NDArray[np.float64]:
-    """f64[4], what the gates of a band are to be multiplied by."""
+    """f64[members], what the gates of a band are to be multiplied by."""
     best = np.ones(len(MEMBERS))
     quality = scores.ndcg(scores.combined(start))
     for _ in range(_ROUNDS):
@@ -146,8 +152,8 @@ def _refined(start: Float32, scores: EpisodeScores) -> NDArray[np.float64]:
                 if not tried.any():
                     continue
                 found = scores.ndcg(scores.combined(start * tried))
-                gain = found - quality
-                if gain.mean() > 0.5 * gain.std(ddof=1) / np.sqrt(len(gain)):
+                gain, error = mean_and_error(by_person(found - quality, scores.users))
+                if gain > 0.5 * error:
                     best, quality, taken = tried, found, True
         if not taken:
             break

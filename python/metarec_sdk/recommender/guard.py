@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person, mean_and_error
 from metarec_sdk.recommender.gates import Gates
 from metarec_sdk.recommender.popularity import BANDS
 
@@ -41,8 +41,8 @@ def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]
         inside = scores.bands == band
         best = int(np.argmax(alone[:, inside].mean(1)))
         difference = alone[best, inside] - of_stack[inside]
-        error = difference.std(ddof=1) / np.sqrt(len(difference)) if len(difference) > 1 else np.inf
-        if difference.mean() > error:
+        gain, error = mean_and_error(by_person(difference, scores.users[inside]))
+        if gain > error:
             single[band] = best
         results.append(
             BandResult(

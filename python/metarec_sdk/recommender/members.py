@@ -2,18 +2,37 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 
 import numpy as np
 
 from metarec_sdk.adapters import TaskAdapters
+from metarec_sdk.data.episodes import first_visits
+from metarec_sdk.heads.mixture import PopularityMixture
+from metarec_sdk.protocols import ItemItemMember
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.episode_scores import EpisodeScores
-from metarec_sdk.recommender.item_item import UNDIRECTED, VARIANTS, ItemItem
+from metarec_sdk.recommender.item_item import ItemItem, Variant
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.progress import Step
-from metarec_sdk.types import Backbone, Bool, Episodes, Float32, Head, Histories, Int32, Int64, Memberships
+from metarec_sdk.types import (
+    Backbone,
+    Bool,
+    Episodes,
+    Float32,
+    Head,
+    Histories,
+    Int32,
+    Int64,
+    Memberships,
+    TrainingLog,
+)
+
+_PEOPLE_A_GROUP = 25
+_MOST_GROUPS = 32
+"""Groups of the mixture: one a so many people, up to a bound, since each is a column of the item matrix."""
 
 
 @dataclass
@@ -22,9 +41,10 @@ class Members:
 
     backbone: Backbone
     head: Head
-    item_item: dict[str, ItemItem]
-    """By variant, see `metarec_sdk.recommender.item_item`."""
+    item_item: dict[str, tuple[ItemItemMember, Variant]]
+    """By name of the variant, see `metarec_sdk.recommender.item_item`."""
     popularity: PopularityForms
+    mixture: PopularityMixture
 
     @classmethod
     def fit(
@@ -32,7 +52,7 @@ class Members:
         components: Components,
         prepared: Prepared,
         step: Step,
-        variants: list[str] | None = None,
+        variants: Collection[str] | None = None,
         *,
         head_users: Bool | None = None,
     ) -> Members:
@@ -44,25 +64,27 @@ class Members:
             backbone.fit(log, components.rng("backbone"), progress)
         with step(f"head {components.recipe.head}") as progress:
             head.fit(log if head_users is None else log.take(head_users), components.rng("head"), progress)
-        known = VARIANTS if components.item_item_is_asked() else UNDIRECTED
-        chosen = [name for name in known if variants is None or name in variants] or list(known)[:1]
-        neighbours = {
-            directed: components.item_item(directed) for directed in {known[name][0] for name in chosen}
-        }
-        for table in neighbours.values():
-            table.fit(log, components.rng("item-item"))
-        item_item = {
-            name: ItemItem(neighbours[directed], last, directed)
-            for name, (directed, last) in known.items()
-            if name in chosen
-        }
-        return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items))
+        with step(f"item-item member {components.recipe.item_item}"):
+            item_item = _fit_item_item(components, log, variants)
+        visits = TrainingLog(first_visits(log.histories), log.n_items)
+        groups = int(np.clip(len(visits) // _PEOPLE_A_GROUP, 1, _MOST_GROUPS))
+        mixture = PopularityMixture.fit(visits, groups, components.rng("mixture"))
+        return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items), mixture)
 
-    def boost_scores(self, variant: str, support: Histories) -> Float32:
+    def chosen_item_item(self, of_band: list[str]) -> ItemItem:
+        """The item-item member with these variants, one a band."""
+        names = sorted(set(of_band))
+        members, variants = zip(*(self.item_item[name] for name in names))
+        return ItemItem(
+            list(members), list(variants), np.array([names.index(name) for name in of_band], np.int32)
+        )
+
+    def boost_scores(self, item_item: ItemItem, support: Histories) -> Float32:
         """f32[E, n], the item-item member's scores, 0 where it says nothing."""
-        offsets, items, values = self.item_item[variant].boosts(support)
         scores = np.zeros((len(support), len(self.popularity.table)), np.float32)
-        scores[np.repeat(np.arange(len(support)), np.diff(offsets)), items] = values
+        for member, rows, heard in item_item.parts(support):
+            offsets, items, values = member.boosts(heard)
+            scores[np.repeat(rows, np.diff(offsets)), items] = values
         return scores
 
     def popularity_scores(self, form: Int32, support: Histories) -> Float32:
@@ -77,10 +99,11 @@ class Members:
         people: Int64,
         *,
         adapters: TaskAdapters | None,
-        variant: str,
+        variants: list[str],
         form: Int32,
     ) -> EpisodeScores:
-        """All four members on the given episodes."""
+        """All members on the given episodes; ``variants`` of the item-item member and popularity ``form``
+        i32[bands] by band."""
         support = episodes.support
         h = (
             self.backbone.encode(support)
@@ -93,9 +116,29 @@ class Members:
                 h @ self.backbone.item_matrix().T,
                 w @ self.head.item_matrix().T,
                 self.popularity_scores(form, support),
-                self.boost_scores(variant, support),
+                self.boost_scores(self.chosen_item_item(variants), support),
+                self.mixture.memberships(support) @ self.mixture.lift.T + self.popularity.table[:, 0],
             ],
             support,
             episodes.query,
             people,
         )
+
+
+def _fit_item_item(
+    components: Components, log: TrainingLog, names: Collection[str] | None
+) -> dict[str, tuple[ItemItemMember, Variant]]:
+    """The named variants, or all; those with the same arguments share a member."""
+    known = components.item_item_variants(log.n_items)
+    if names is not None:
+        known = {name: variant for name, variant in known.items() if name in names} or known
+    fitted: list[tuple[Variant, ItemItemMember]] = []
+    found = {}
+    for name, variant in known.items():
+        member = next((member for other, member in fitted if other.params == variant.params), None)
+        if member is None:
+            member = components.item_item(variant.params)
+            member.fit(log, components.rng("item-item"))
+            fitted.append((variant, member))
+        found[name] = member, variant
+    return found

@@ -1,4 +1,5 @@
-"""The popularity prior ``log p_k(i)`` in its forms: all-time, recent, and by position in the history.
+"""The popularity prior ``log p_k(i)`` in its forms: all-time, recent, by position in the history, and by the
+number of people, who come back to some items more often than to others.
 
 People take different items first than tenth, and other items this week than last year, so the form is
 chosen for each band of history lengths on validation.
@@ -10,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from metarec_sdk.data.episodes import first_visits
 from metarec_sdk.types import Float32, Histories
 
 BANDS = np.array([1, 2, 4, 8, 15, 40])
@@ -52,6 +54,8 @@ class PopularityForms:
             names.append(f"positions {start}-{start + _EPISODE_LENGTH - 1}")
             inside = (position >= start) & (position < start + _EPISODE_LENGTH)
             columns.append(_smoothed(histories, inside, everything))
+        names.append("people")
+        columns.append(_smoothed(first_visits(histories), slice(None), everything))
         return cls(names, np.ascontiguousarray(np.log(np.stack(columns, axis=1)), np.float32))
 
     def column_from_end(self, name: str) -> int:
@@ -59,7 +63,7 @@ class PopularityForms:
         return len(self.names) - (self.names.index(name) if name in self.names else 0)
 
 
-def _smoothed(histories: Histories, chosen: np.ndarray, prior: np.ndarray) -> np.ndarray:
+def _smoothed(histories: Histories, chosen: np.ndarray | slice, prior: np.ndarray) -> np.ndarray:
     counts = np.bincount(histories.items[chosen], histories.weights[chosen], len(prior))
     smoothed: np.ndarray = (counts + _PRIOR_EVENTS * prior) / (counts.sum() + _PRIOR_EVENTS)
     return smoothed

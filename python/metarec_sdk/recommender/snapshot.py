@@ -8,10 +8,12 @@ import polars as pl
 
 from metarec_sdk.adapters import TaskAdapters
 from metarec_sdk.data import Vocabulary
+from metarec_sdk.heads.mixture import PopularityMixture
+from metarec_sdk.protocols import ItemItemMember
 from metarec_sdk.recommender.cold_start import ColdStart
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.gates import Gates
-from metarec_sdk.recommender.item_item import ItemItem
+from metarec_sdk.recommender.item_item import ItemItem, Variant
 from metarec_sdk.recommender.new_items import catalogue
 from metarec_sdk.recommender.popularity import PopularityForms
 from metarec_sdk.recommender.serving import Served
@@ -40,7 +42,8 @@ def arrays_of(
     return {
         "backbone": stack.backbone.state(),
         "head": stack.head.state(),
-        "item_item": stack.item_item.neighbours.state(),
+        "item_item": _item_item_arrays(stack.item_item),
+        "mixture": {"lift": stack.mixture.lift, "log_weight": stack.mixture.log_weight},
         "adapters": stack.adapters.state() if stack.adapters is not None else {},
         "clusterer": stack.tasks.clusterer.state() if stack.tasks.n_tasks > 1 else {},
         "feedback": feedback.state(),
@@ -58,7 +61,9 @@ def arrays_of(
 def document_of(stack: Stack, categories: list[str]) -> dict[str, Any]:
     """Everything of a stack that isn't numeric."""
     return {
-        "item_item": {"directed": stack.item_item.directed, "last": stack.item_item.last},
+        "item_item": [
+            {"params": dict(variant.params), "last": variant.last} for variant in stack.item_item.variants
+        ],
         "popularity_forms": stack.popularity.names,
         "cold_choice": stack.cold.choice,
         "tasks": {
@@ -91,8 +96,6 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     backbone.restore(arrays["backbone"])
     head.restore(arrays["head"])
     feedback.restore(arrays["feedback"])
-    neighbours = components.item_item(document["item_item"]["directed"])
-    neighbours.restore(arrays["item_item"])
     tasks = document["tasks"]
     clusterer: Clusterer = OneTask()
     if tasks["n_tasks"] > 1:
@@ -103,7 +106,8 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
     stack = Stack(
         backbone=backbone,
         head=head,
-        item_item=ItemItem(neighbours, **document["item_item"]),
+        item_item=_item_item_from(arrays["item_item"], document["item_item"], components),
+        mixture=PopularityMixture(**arrays["mixture"]),
         adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
         tasks=TaskModel(
             clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]
@@ -136,3 +140,33 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
         loaded.manifest.trained_through_seq,
     )
     return served, feedback
+
+
+def _item_item_arrays(item_item: ItemItem) -> State:
+    """The state of every distinct member under the number of its first variant, and the variant by band."""
+    found: State = {"of_band": item_item.of_band}
+    for place, member in enumerate(item_item.members):
+        if not any(member is earlier for earlier in item_item.members[:place]):
+            found |= {f"{place}.{name}": array for name, array in member.state().items()}
+    return found
+
+
+def _item_item_from(state: State, variants: list[dict[str, Any]], components: Components) -> ItemItem:
+    members: list[ItemItemMember] = []
+    for place, variant in enumerate(variants):
+        own = {
+            name.removeprefix(f"{place}."): array
+            for name, array in state.items()
+            if name.startswith(f"{place}.")
+        }
+        if own:
+            member = components.item_item(variant["params"])
+            member.restore(own)
+        else:
+            member = next(
+                members[other]
+                for other, earlier in enumerate(variants[:place])
+                if earlier["params"] == variant["params"]
+            )
+        members.append(member)
+    return ItemItem(members, [Variant(**variant) for variant in variants], state["of_band"])

@@ -1,14 +1,16 @@
 """The stack: everything fitted that turns a history into one query vector and a few sparse boosts.
 
-``s_u(i) = g0·⟨h_u, e_i⟩ + g1·⟨ŵ_u, ψ_i⟩ + g2·log p_k(i) + g3·(item-item)``. The first three are one inner
-product of ``q_u = [g0·h_u, g1·ŵ_u, g2·one-hot(form)]`` with ``x_i = [e_i, ψ_i, log p(i) in each form]``; the
-last reaches the ranker as sparse boosts. There is no second scoring path.
+``s_u(i) = g0·⟨h_u, e_i⟩ + g1·⟨ŵ_u, ψ_i⟩ + g2·log p_k(i) + g3·(item-item) + g4·Σ_c π_uc log p_c(i)``. All but the
+item-item member are one inner product of ``q_u = [g0·h_u, g1·ŵ_u, g4·π_u, g2·one-hot(form)]`` with ``x_i =
+[e_i, ψ_i, log p_c(i) in each group c, log p(i) in each form]``; that one reaches the ranker as sparse boosts.
+There is no second scoring path.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -16,12 +18,14 @@ from numpy.typing import NDArray
 
 from metarec_sdk.adapters import TaskAdapters
 from metarec_sdk.errors import PluginError
+from metarec_sdk.heads.mixture import PopularityMixture
 from metarec_sdk.plugins.fallback import answered
-from metarec_sdk.protocols import Boosts
+from metarec_sdk.protocols import Boosts, ItemItemMember
 from metarec_sdk.ranking import ItemIndex
 from metarec_sdk.recommender.cold_start import START, ColdStart
+from metarec_sdk.recommender.episode_scores import PERSONAL
 from metarec_sdk.recommender.gates import Gates
-from metarec_sdk.recommender.item_item import ItemItem
+from metarec_sdk.recommender.item_item import ItemItem, together
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
 from metarec_sdk.recommender.task_model import TaskModel
 from metarec_sdk.types import Backbone, Float32, Head, Histories, Int32, Memberships, TopK
@@ -40,6 +44,7 @@ class Stack:
     adapters: TaskAdapters | None
     tasks: TaskModel
     gates: Gates
+    mixture: PopularityMixture
     popularity: PopularityForms
     form: Int32
     """i32[bands], the popularity form that serves each band of history lengths."""
@@ -52,7 +57,8 @@ class Stack:
 
     def __post_init__(self) -> None:
         vectors = self.vectors()  # [n, d + m]
-        matrix = np.concatenate([vectors, self.popularity.table], axis=1)  # [n, d + m + forms]
+        groups = self.mixture.extended(len(vectors)).lift + self.popularity.table[:, :1]
+        matrix = np.concatenate([vectors, groups, self.popularity.table], axis=1)  # [n, d + m + C + forms]
         self.width = self.backbone.item_matrix().shape[1]
         self.head_width = vectors.shape[1] - self.width
         self.n_trained = len(vectors) - len(self.new_items)
@@ -100,7 +106,7 @@ class Stack:
     def queries(
         self, histories: Histories, memberships: Memberships, gates: Float32 | None = None
     ) -> Float32:
-        """f32[b, d + m + forms] of usable histories; ``gates`` f32[b, 4] instead of the fitted ones.
+        """f32[b, d + m + C + forms] of usable histories; ``gates`` f32[b, members] instead of the fitted.
 
         A plugin's backbone or head that fails says nothing about the batch, and the others answer.
         """
@@ -120,7 +126,8 @@ class Stack:
         forms = np.zeros((len(histories), len(self.popularity.names)), np.float32)
         rows = np.arange(len(histories))
         forms[rows, self.form[np.maximum(band_of(lengths), 0)]] = gates[:, 2]
-        queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, forms], axis=1)
+        groups = gates[:, 4:5] * self.mixture.memberships(histories)  # [b, C]
+        queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, groups, forms], axis=1)
         empty = lengths == 0
         if empty.any():
             cold = self.cold
@@ -133,12 +140,16 @@ class Stack:
         return np.ascontiguousarray(queries, np.float32)
 
     def boosts(self, histories: Histories, gates: Float32) -> Boosts:
-        """The item-item member as added scores, scaled by its gate f32[b, 4]."""
-        offsets, items, values = answered(
-            self.item_item.neighbours,
-            lambda: within(self.item_item.boosts(histories), self.n_trained),
-            lambda: (np.zeros(len(histories) + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)),
-        )
+        """The item-item member as added scores, scaled by its gate f32[b, members]."""
+        parts = []
+        for member, rows, heard in self.item_item.parts(histories):
+            said = answered(
+                member,
+                partial(_boosts_within, member, heard, self.n_trained),
+                partial(_no_boosts, len(heard)),
+            )
+            parts.append((rows, said))
+        offsets, items, values = together(len(histories), parts)
         return offsets, items, values * np.repeat(gates[:, 3], np.diff(offsets))
 
     def rank(
@@ -156,7 +167,7 @@ class Stack:
         """The k best items of each history, batch by batch in bounded memory.
 
         ``seen`` are the items to leave out (default: the histories' own); ``extra`` business boosts, one row
-        that counts for everybody; ``gates`` f32[4] overrides the fitted gates, to look at members alone.
+        that counts for everybody; ``gates`` f32[members] overrides the fitted ones, to look at members alone.
         """
         seen = histories if seen is None else seen
         parts = []
@@ -166,7 +177,7 @@ class Stack:
             members = self.memberships(usable) if memberships is None else memberships.take(rows)
             if gates is None:
                 chosen = self.gates.at(usable.lengths)
-                chosen[usable.lengths == 0, 3] = 0.0
+                chosen[np.ix_(usable.lengths == 0, PERSONAL)] = 0.0
             else:
                 chosen = np.repeat(gates[None], len(usable), axis=0)
             boosts = self.boosts(usable, chosen) if chosen[:, 3].any() else None
@@ -193,8 +204,13 @@ def wide(vectors: Float32, width: int, call: str) -> Float32:
     return vectors
 
 
-def within(boosts: Boosts, n: int) -> Boosts:
+def _no_boosts(b: int) -> Boosts:
+    return np.zeros(b + 1, np.int64), np.zeros(0, np.int32), np.zeros(0, np.float32)
+
+
+def _boosts_within(member: ItemItemMember, histories: Histories, n: int) -> Boosts:
     """The boosts, if all of them are of the n items; `PluginError` otherwise."""
+    boosts = member.boosts(histories)
     if boosts[1].max(initial=-1) >= n:
         raise PluginError(f"boosts(histories) holds item {boosts[1].max()}; items are 0 … {n - 1}")
     return boosts
@@ -231,7 +247,7 @@ class Member:
 
     stack: Stack
     gates: Float32
-    """f32[4], one-hot."""
+    """f32[members], one-hot."""
 
     def rank(self, histories: Histories, k: int) -> TopK:
         """The k best items by this member alone; at length 0 the cold-start choice answers for all."""

@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from metarec_sdk.data import episodes
-from metarec_sdk.data.episodes import first_visits
+from metarec_sdk.data.episodes import first_visits, shuffled
 from metarec_sdk.recommender.episode_scores import MAX_CELLS
 from metarec_sdk.types import Episodes, Histories, Int64, TrainingLog
 
@@ -21,6 +21,9 @@ TRAINING_SIZES = (0, 1, 2, 3, 5, 7, 10, 20, 50)
 N_QUERY = 10
 
 _MAX_TRAINING_EPISODES = 8_000
+
+_MOST_ORDERS = 3
+"""Orders in which one history without an order is judged."""
 
 
 @dataclass(frozen=True)
@@ -44,15 +47,18 @@ class ValidationEpisodes:
 
 
 def validation_episodes(
-    cold: Histories, known: Histories, later: Histories, n_items: int, rng: np.random.Generator
+    cold_log: TrainingLog, known: Histories, later: Histories, n_items: int, rng: np.random.Generator
 ) -> ValidationEpisodes | None:
     """Episodes from the cold users' whole histories, and from known users' training histories followed by
     what they did later (two equally long batches). None where nobody can be judged.
+
+    Where order means nothing, each cold user gives several episodes of a size, each in an order of its own.
 
     Users need as many events as the largest support plus one query event; where too few have them, smaller
     supports are used.
     """
     budget = max(50, MAX_CELLS // max(n_items, 1))
+    cold = cold_log.histories
     sizes = _usable_sizes(cold)
     parts: list[Episodes] = []
     empty = episodes(cold, 0, N_QUERY, min_events=sizes[-1] + 1 if sizes else 1)
@@ -60,7 +66,10 @@ def validation_episodes(
     if sizes:
         rows = _sample(first_visits(cold).lengths > sizes[-1], per_size, rng)
         chosen = cold.take(rows)
-        parts += [_of(rows, episodes(chosen, k, N_QUERY)) for k in sizes]
+        draws = 1 if cold_log.ordered else int(np.clip(per_size // max(len(rows), 1), 1, _MOST_ORDERS))
+        for draw in range(draws):
+            once = shuffled(chosen, rng) if draw else chosen
+            parts += [_of(rows, episodes(once, k, N_QUERY)) for k in sizes]
     n_new = sum(len(part) for part in parts)
     active = np.flatnonzero((known.lengths > 0) & (later.lengths > 0))
     active = rng.permutation(active)[: per_size or budget]

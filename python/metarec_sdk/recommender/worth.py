@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
+from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person, mean_and_error
 from metarec_sdk.recommender.gates import Gates
 from metarec_sdk.recommender.popularity import BANDS
 
@@ -108,9 +108,3 @@ def learned_worth(
     return LearnedWorth(
         float(by_person(before, people).mean()), *mean_and_error(by_person(after - before, people))
     )
-
-
-def mean_and_error(values: NDArray[np.float64]) -> tuple[float, float]:
-    """(mean, standard error); the error of a single value is infinite."""
-    error = float(values.std(ddof=1) / np.sqrt(len(values))) if len(values) > 1 else np.inf
-    return float(values.mean()), error

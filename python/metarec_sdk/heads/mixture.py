@@ -1,0 +1,121 @@
+"""Popularity within soft groups of people: a mixture of multinomials, entered through the history alone."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from metarec_sdk.heads.whitening import smoothed_popularity
+from metarec_sdk.types import Float32, Float64, Histories, TrainingLog
+
+_STARTING_WIDTH = 16
+"""Singular vectors that the groups are found in before the likelihood refines them."""
+
+
+TRACE = 1e-6
+"""Events added to every item, so that all of them have a logarithm."""
+
+
+@dataclass(frozen=True)
+class PopularityMixture:
+    """Groups of people with a popularity each: ``P(i | u) = Σ_c π_uc p_c(i)``.
+
+    ``π_uc ∝ π_c (Π_j p_c(j))^sharpness`` over the events j of a history (Hofmann & Puzicha 1999,
+    "Latent class models for collaborative filtering", with multinomial classes).
+    """
+
+    lift: Float32
+    """f32[n, C], ``log p_c(i) / p(i)`` in nats: what being in a group adds to an item."""
+    log_weight: Float64
+    """f64[C], log π_c."""
+    sharpness: float = 1.0
+    """Multiplies the log-likelihood of a history: below 1, many events don't make one group certain."""
+
+    @classmethod
+    def fit(
+        cls,
+        log: TrainingLog,
+        groups: int,
+        rng: np.random.Generator,
+        *,
+        prior_events: float = 200.0,
+        sharpness: float = 1.0,
+        rounds: int = 10,
+    ) -> PopularityMixture:
+        """Expectation-maximisation, started by k-means on the people's singular vectors.
+
+        Args:
+            log: the histories; every event counts alike.
+            groups: C ≥ 1; at most half as many as there are people.
+            rng: starts the search; the same log and seed give the same groups.
+            prior_events: how many events at the overall popularity each group is shrunk by.
+            sharpness: see there.
+            rounds: of the algorithm.
+        """
+        visits = visits_of(log.histories, log.n_items)
+        overall = smoothed_popularity(log, TRACE)
+        groups = max(1, min(groups, len(log) // 2))
+        membership = _start(visits, groups, rng)  # [u, C]
+        for _ in range(rounds):
+            share, weight = _maximise(visits, membership, overall, prior_events)
+            membership = responsibilities(sharpness * (visits @ np.log(share).T), np.log(weight))
+        share, weight = _maximise(visits, membership, overall, prior_events)
+        lift = np.log(share / overall).T
+        return cls(np.ascontiguousarray(lift, np.float32), np.log(weight), sharpness)
+
+    def memberships(self, histories: Histories) -> Float32:
+        """f32[b, C], π_u of each history, rows sum to 1; an empty history gets the prior."""
+        visits = visits_of(histories, len(self.lift))
+        found = responsibilities(self.sharpness * (visits @ self.lift), self.log_weight)
+        return np.ascontiguousarray(found, np.float32)
+
+    def extended(self, n_items: int) -> PopularityMixture:
+        """The same groups over a catalogue that has grown: to them a new item is like to everybody."""
+        grown = np.pad(self.lift, [(0, n_items - len(self.lift)), (0, 0)])
+        return replace(self, lift=grown)
+
+
+def visits_of(histories: Histories, n_items: int) -> Any:
+    """scipy CSR f64[b, n] of events."""
+    from scipy.sparse import csr_matrix
+
+    shape = (len(histories), n_items)
+    return csr_matrix((np.ones(len(histories.items)), histories.items, histories.offsets), shape)
+
+
+def responsibilities(log_likelihood: Float64, log_weight: Float64) -> Float64:
+    """f64[b, C], the normalised product of likelihoods f64[b, C] and prior weights f64[C], given as logs."""
+    logits = log_likelihood + log_weight
+    logits -= logits.max(1, keepdims=True)
+    found: Float64 = np.exp(logits)
+    found /= found.sum(1, keepdims=True)
+    return found
+
+
+def _start(visits: Any, groups: int, rng: np.random.Generator) -> Float64:
+    """Hard memberships f64[u, C] by k-means on normalised singular vectors."""
+    from scipy.sparse.linalg import svds
+    from sklearn.cluster import KMeans
+
+    width = min(_STARTING_WIDTH, min(visits.shape) - 1)
+    if groups == 1 or width < 1:
+        return np.ones((visits.shape[0], 1))
+    length = np.sqrt(np.maximum(visits.sum(1), 1.0))
+    scaled = visits.multiply(1.0 / np.asarray(length).reshape(-1, 1)).tocsr()
+    left, values, _ = svds(scaled, k=width, v0=rng.random(min(visits.shape)))
+    kmeans = KMeans(groups, n_init=2, random_state=int(rng.integers(2**31)))
+    labels = kmeans.fit_predict(left * values)
+    memberships: Float64 = np.eye(groups)[labels]
+    return memberships
+
+
+def _maximise(
+    visits: Any, membership: Float64, overall: Float64, prior_events: float
+) -> tuple[Float64, Float64]:
+    """Popularity within groups f64[C, n] and the groups' weights f64[C]."""
+    counts = (visits.T @ membership).T  # [C, n]
+    share = (counts + prior_events * overall) / (counts.sum(1, keepdims=True) + prior_events)
+    weight = (membership.sum(0) + 1.0) / (len(membership) + membership.shape[1])
+    return share, weight
