@@ -24,8 +24,9 @@ class ItemKNN:
     """What a history's items say for others, the best neighbours of each kept.
 
     Cosine, shrunk: ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with
-    both items (an item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed: c_ij counts how
-    often j is among the ``window`` events after i and c_i the events of i, so that order matters.
+    both items (an item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed:
+    c_ij counts how often j is among the ``window`` events after i and c_i the events of i, so that order
+    matters.
 
     Regression: K_ij is the positive part of EASE's B_ij with λ = ``regularization``, see
     `metarec_sdk.heads.item_regression`; it discounts what other items of the history explain already, and

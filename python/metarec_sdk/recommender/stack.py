@@ -1,9 +1,9 @@
 """The stack: everything fitted that turns a history into one query vector and a few sparse boosts.
 
-``s_u(i) = g0·⟨h_u, e_i⟩ + g1·⟨ŵ_u, ψ_i⟩ + g2·log p_k(i) + g3·(item-item) + g4·Σ_c π_uc log p_c(i)``. All but the
-item-item member are one inner product of ``q_u = [g0·h_u, g1·ŵ_u, g4·π_u, g2·one-hot(form)]`` with ``x_i =
-[e_i, ψ_i, log p_c(i) in each group c, log p(i) in each form]``; that one reaches the ranker as sparse boosts.
-There is no second scoring path.
+``s_u(i) = g0·⟨h_u, e_i⟩ + g1·⟨ŵ_u, ψ_i⟩ + g2·log p_k(i) + g3·(item-item) + g4·Σ_c π_uc log p_c(i)``.
+All but the item-item member are one inner product of ``q_u = [g0·h_u, g1·ŵ_u, g4·π_u, g2·one-hot(form)]``
+with ``x_i = [e_i, ψ_i, log p_c(i) in each group c, log p(i) in each form]``; that one reaches the ranker as
+sparse boosts. There is no second scoring path.
 """
 
 from __future__ import annotations

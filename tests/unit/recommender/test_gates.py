@@ -37,8 +37,9 @@ def test_the_informative_member_gets_the_largest_gate(informative):
 
 def test_cross_entropy_agrees_with_a_float64_softmax():
     scores = scores_where("head", episodes=5, n=12)
+    n = len(MEMBERS)
     gates = Gates(
-        np.full(4, 0.3), np.full(4, -0.2), np.ones((len(BANDS), 4)), np.full(len(BANDS), -1, np.int32)
+        np.full(n, 0.3), np.full(n, -0.2), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32)
     )
     weight = np.logaddexp(0, 0.3 - 0.2 * np.log1p(3))
     for episode, (support, query) in enumerate(zip(scores.support, scores.query)):
@@ -56,7 +57,7 @@ def test_fitted_gates_are_a_minimum():
     )
     rng = np.random.default_rng(1)
     for _ in range(10):
-        level = fitted.level + 0.3 * rng.standard_normal(4)
+        level = fitted.level + 0.3 * rng.standard_normal(len(MEMBERS))
         other = Gates(level, fitted.slope, fitted.scale, fitted.single)
         value = cross_entropy(scores, other).mean() + 1e-3 * (level @ level + fitted.slope @ fitted.slope)
         assert value > best - 1e-6
@@ -77,14 +78,14 @@ def test_ndcg_known_answer():
 def test_guard_leaves_a_stack_that_is_worse_than_its_best_member():
     scores = scores_where("item-item")
     wrong = Gates(
-        np.array([3.0, 3.0, 3.0, -9.0]),
-        np.zeros(4),
-        np.ones((len(BANDS), 4)),
+        np.array([3.0, 3.0, 3.0, -9.0, 3.0]),
+        np.zeros(5),
+        np.ones((len(BANDS), 5)),
         np.full(len(BANDS), -1, np.int32),
     )
     guarded, results = guard(wrong, scores)
     assert [result.serves for result in results] == ["item-item"]
-    assert guarded.at(np.array([3]))[0].tolist() == [0, 0, 0, 1]
+    assert guarded.at(np.array([3]))[0].tolist() == [0, 0, 0, 1, 0]
     assert results[0].members["item-item"] > results[0].stack
     # Bands that weren't judged keep the stack.
     assert (guarded.at(np.array([50]))[0, :3] > 0).all()
@@ -97,6 +98,29 @@ def test_guard_keeps_a_good_stack():
     assert (gates.single == -1).all()
 
 
-def test_head_and_item_item_are_silent_without_a_history():
-    gates = Gates(np.zeros(4), np.zeros(4), np.ones((len(BANDS), 4)), np.full(len(BANDS), -1, np.int32))
-    assert gates.at(np.array([0]))[0, 1::2].tolist() == [0, 0]
+def test_what_knows_nothing_without_a_history_is_silent_there():
+    n = len(MEMBERS)
+    gates = Gates(np.zeros(n), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32))
+    silent = dict(zip(MEMBERS, gates.at(np.array([0, 2]))[0] == 0))
+    assert silent == {
+        "backbone": False,
+        "head": True,
+        "popularity": False,
+        "item-item": True,
+        "mixture": True,
+    }
+
+
+def test_errors_are_over_people_not_over_their_episodes():
+    """The same person judged many times is no more evidence than once."""
+    few = scores_where("head", episodes=4)
+    copies = np.tile(np.arange(4), 100)
+    many = EpisodeScores(
+        [member[copies] for member in few.members],
+        few.support.take(copies),
+        few.query.take(copies),
+        copies,
+    )
+    stacked = fit_gates(few)
+    assert guard(stacked, many)[0].single.tolist() == guard(stacked, few)[0].single.tolist()
+    assert refine(stacked, many).scale.tolist() == stacked.scale.tolist()

@@ -25,8 +25,8 @@ def scores() -> EpisodeScores:
 
 
 def gates_of(level: list[float]) -> Gates:
-    scale = np.ones((len(BANDS), 4))
-    return Gates(np.array(level), np.zeros(4), scale, np.full(len(BANDS), -1, np.int32))
+    scale = np.ones((len(BANDS), len(MEMBERS)))
+    return Gates(np.array(level), np.zeros(len(MEMBERS)), scale, np.full(len(BANDS), -1, np.int32))
 
 
 def test_the_member_that_knows_is_worth_the_whole_score(scores):
@@ -41,7 +41,7 @@ def test_the_member_that_knows_is_worth_the_whole_score(scores):
 
 
 def test_the_gain_of_a_member_is_what_the_served_list_loses_without_it(scores):
-    gates = gates_of([1.0, 1.0, 1.0, 1.0])
+    gates = gates_of([1.0] * len(MEMBERS))
     head = worth_of(gates, scores)[1]
     rest = gates.at(scores.support.lengths)
     full = scores.ndcg(scores.combined(rest))
@@ -52,7 +52,7 @@ def test_the_gain_of_a_member_is_what_the_served_list_loses_without_it(scores):
 
 
 def test_members_that_are_not_used_are_called_dropped(scores):
-    gates = gates_of([1.0, 1.0, 1.0, 1.0])
+    gates = gates_of([1.0] * len(MEMBERS))
     alone = replace(gates, single=np.full(len(BANDS), 1, np.int32))
     found = {row.name: row for row in worth_of(alone, scores)}
     assert [name for name, row in found.items() if row.kept] == ["head"]

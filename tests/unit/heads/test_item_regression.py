@@ -1,0 +1,77 @@
+"""EASE's table against its definition."""
+
+import numpy as np
+import pytest
+
+from metarec_sdk.errors import ArgumentError
+from metarec_sdk.heads import item_knn
+from metarec_sdk.heads.item_knn import ItemKNN
+from metarec_sdk.heads.item_regression import regression_table, regression_weights
+from metarec_sdk.types import Histories, TrainingLog
+
+
+@pytest.fixture
+def log() -> TrainingLog:
+    rng = np.random.default_rng(0)
+    rows = [rng.choice(40, rng.integers(1, 12), replace=False, p=None).tolist() for _ in range(200)]
+    return TrainingLog(Histories.from_lists(rows), 40)
+
+
+def visits(log: TrainingLog) -> np.ndarray:
+    x = np.zeros((len(log.histories), log.n_items))
+    for row, items in zip(x, log.histories):
+        row[items] = 1.0
+    return x
+
+
+def test_weights_solve_the_constrained_least_squares(log):
+    """Column i regresses item i on all others: least squares with the diagonal forbidden, item by item."""
+    x, regularization = visits(log), 7.0
+    found = regression_weights(log.histories, log.n_items, regularization)
+    for item in range(log.n_items):
+        others = np.delete(np.arange(log.n_items), item)
+        gram = x[:, others].T @ x[:, others] + regularization * np.eye(len(others))
+        expected = np.linalg.solve(gram, x[:, others].T @ x[:, item])
+        np.testing.assert_allclose(found[others, item], expected, atol=1e-5)
+    assert not np.diag(found).any()
+
+
+@pytest.mark.parametrize("most", [3, 1000])
+def test_the_table_keeps_the_largest_positive_weights(log, most):
+    weights = regression_weights(log.histories, log.n_items, 7.0)
+    offsets, items, values = regression_table(log.histories, log.n_items, 7.0, most)
+    for row in range(log.n_items):
+        kept = items[offsets[row] : offsets[row + 1]]
+        expected = [item for item in np.argsort(-weights[row], kind="stable")[:most] if weights[row, item] > 0]
+        assert kept.tolist() == sorted(expected)
+        assert (values[offsets[row] : offsets[row + 1]] == weights[row, kept]).all()
+
+
+def test_a_second_visit_changes_nothing(log):
+    again = Histories.from_lists([[*row, *row[:1]] for row in map(list, log.histories)])
+    for one, other in zip(
+        regression_table(log.histories, 40, 7.0, 5), regression_table(again, 40, 7.0, 5), strict=True
+    ):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_the_member_speaks_by_the_table(log):
+    member = ItemKNN(similarity="regression", regularization=7.0)
+    member.fit(log, np.random.default_rng(0))
+    for one, other in zip(member.table(), regression_table(log.histories, 40, 7.0, 100), strict=True):
+        np.testing.assert_array_equal(one, other)
+    offsets, items, _ = member.boosts(Histories.from_lists([[3], []]))
+    assert items[: offsets[1]].tolist() == member.table()[1][slice(*member.table()[0][3:5])].tolist()
+    assert offsets.tolist() == [0, offsets[1], offsets[1]]
+
+
+def test_what_cannot_be_regressed_is_refused(log, monkeypatch):
+    monkeypatch.setattr(item_knn, "MOST_REGRESSED", 39)
+    with pytest.raises(ArgumentError, match="40 items takes .* the bound is 39"):
+        ItemKNN(similarity="regression").fit(log, np.random.default_rng(0))
+    with pytest.raises(ArgumentError, match="similarity must be"):
+        ItemKNN(similarity="jaccard")
+    with pytest.raises(ArgumentError, match="no direction"):
+        ItemKNN(similarity="regression", directed=True)
+    with pytest.raises(ArgumentError, match="too small"):
+        regression_weights(Histories.from_lists([[0, 1]]), 2, 1e-300)
