@@ -23,7 +23,9 @@ N_QUERY = 10
 _MAX_TRAINING_EPISODES = 8_000
 
 _MOST_ORDERS = 3
-"""Orders in which one history without an order is judged."""
+_CELLS_OF_ORDERS = 3_000_000
+"""Orders in which one history without an order is judged, while all their scores stay few: more orders steady
+a small log, and take time on a large one, which has people enough."""
 
 
 @dataclass(frozen=True)
@@ -66,10 +68,11 @@ def validation_episodes(
     if sizes:
         rows = _sample(first_visits(cold).lengths > sizes[-1], per_size, rng)
         chosen = cold.take(rows)
-        draws = 1 if cold_log.ordered else int(np.clip(per_size // max(len(rows), 1), 1, _MOST_ORDERS))
+        once = len(rows) * len(sizes) * n_items
+        draws = 1 if cold_log.ordered else int(np.clip(_CELLS_OF_ORDERS // max(once, 1), 1, _MOST_ORDERS))
         for draw in range(draws):
-            once = shuffled(chosen, rng) if draw else chosen
-            parts += [_of(rows, episodes(once, k, N_QUERY)) for k in sizes]
+            in_order = shuffled(chosen, rng) if draw else chosen
+            parts += [_of(rows, episodes(in_order, k, N_QUERY)) for k in sizes]
     n_new = sum(len(part) for part in parts)
     active = np.flatnonzero((known.lengths > 0) & (later.lengths > 0))
     active = rng.permutation(active)[: per_size or budget]
