@@ -106,6 +106,20 @@ def test_a_missing_optional_package_gives_the_command_that_installs_it(plugin, t
     assert "plugin acme" in caught.value.__cause__.__notes__[0]
 
 
+@pytest.mark.parametrize(
+    ("kind", "name", "instead"),
+    [
+        ("meta_learner", "closed-form", "meta_learner='none'"),
+        ("backbone", "sasrec", "backbone='factors'"),
+    ],
+)
+def test_what_needs_torch_names_what_does_without(kind, name, instead, monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("metarec_sdk.adapters.checks.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=rf"metarec-sdk\[torch\]', or choose {instead}"):
+        PluginManager(enabled=False).create(kind, name)
+
+
 def test_a_missing_package_of_the_plugin_s_own_keeps_its_type(plugin, tmp_path, monkeypatch):
     (tmp_path / "stripes_in_fortran.py").write_text("import fortran_for_stripes")
     monkeypatch.syspath_prepend(str(tmp_path))
