@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from metarec_sdk.adapters.checks import require_torch
+from metarec_sdk.backbones import sasrec
 from metarec_sdk.errors import (
     ArgumentError,
     MissingDependencyError,
@@ -106,18 +108,13 @@ def test_a_missing_optional_package_gives_the_command_that_installs_it(plugin, t
     assert "plugin acme" in caught.value.__cause__.__notes__[0]
 
 
-@pytest.mark.parametrize(
-    ("kind", "name", "instead"),
-    [
-        ("meta_learner", "closed-form", "meta_learner='none'"),
-        ("backbone", "sasrec", "backbone='factors'"),
-    ],
-)
-def test_what_needs_torch_names_what_does_without(kind, name, instead, monkeypatch):
+def test_what_needs_torch_names_what_does_without(monkeypatch):
     monkeypatch.setitem(sys.modules, "torch", None)
     monkeypatch.setattr("metarec_sdk.adapters.checks.find_spec", lambda name: None)
-    with pytest.raises(MissingDependencyError, match=rf"metarec-sdk\[torch\]', or choose {instead}"):
-        PluginManager(enabled=False).create(kind, name)
+    with pytest.raises(MissingDependencyError, match=r"\[torch\]', or choose meta_learner='none'$"):
+        require_torch("a meta-learner")
+    with pytest.raises(MissingDependencyError, match=r"\[torch\]', or choose backbone='factors'$"):
+        sasrec._require_torch()
 
 
 def test_a_missing_package_of_the_plugin_s_own_keeps_its_type(plugin, tmp_path, monkeypatch):
