@@ -6,13 +6,19 @@ import ast
 import inspect
 import re
 from collections.abc import Callable
+from dataclasses import fields
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 from metarec_sdk.plugins import KINDS, hookspecs
 from metarec_sdk.plugins.kinds import Kind, members
+from metarec_sdk.plugins.request import RankRequest
+from metarec_sdk.types import Episodes, Histories, Memberships, MetaFit, TopK, TrainingLog
 
 FOLDER = Path(__file__).parent / "plugins" / "hooks"
+HANDED = (Histories, TopK, TrainingLog, Memberships, Episodes, MetaFit, RankRequest)
+"""What hooks and methods are given, and give, beside arrays and frames."""
 ARGUMENT = re.compile(r"^    (\w+): (.+(?:\n        .+)*)", re.MULTILINE)
 
 
@@ -50,6 +56,10 @@ def page(name: str, hook: Callable[..., Any], kind: Kind | None) -> str:
         lines += ["", f"## {kind.protocol.__name__}", "", _markdown(_doc(kind.label, kind.protocol))]
         for member in members(kind.protocol):
             lines += ["", f"### {member}", "", *_member(kind.protocol, member)]
+    text = "\n".join(lines)
+    if named := [each.__name__ for each in HANDED if re.search(rf"\b{each.__name__}\b", text)]:
+        links = ", ".join(f"[`{word}`](types.md#{word.lower()})" for word in named)
+        lines += ["", f"What it holds: {links}." if len(named) == 1 else f"What they hold: {links}."]
     return "\n".join(lines) + "\n"
 
 
@@ -72,7 +82,53 @@ def pages() -> dict[str, str]:
     written = {f"{name}.md": page(name, hook, kinds.get(name)) for name, hook in hooks().items()}
     lines = ["<!-- written by docs/hook_pages.py -->", "# Hooks", ""]
     lines += [f"- [{name}]({name}.md): {_first_line(hook)}" for name, hook in hooks().items()]
-    return {**written, "README.md": "\n".join(lines) + "\n"}
+    lines += ["- [What the methods are given](types.md): the fields of histories, lists and logs."]
+    return {**written, "types.md": types_page(), "README.md": "\n".join(lines) + "\n"}
+
+
+def types_page() -> str:
+    """The page of everything in `HANDED`: its fields, and what its methods are for.
+
+    Raises `ValueError` for a type, a field or a method without a docstring.
+    """
+    lines = [
+        "<!-- written by docs/hook_pages.py from the docstrings; change those and run `make docs` -->",
+        "# What the methods are given",
+        "",
+        "Letters in shapes: `b` users or histories in a batch, `u` users in a log, `n` items, `e` events and "
+        "`o` candidates over all rows of a batch. Items are numbers 0 … n - 1; where a method is given the "
+        "items' table, row i is item i. Arrays are read-only.",
+    ]
+    for each in HANDED:
+        lines += [
+            "",
+            f"## {each.__name__}",
+            "",
+            f"`{each.__module__}.{each.__name__}`. " + _markdown(_doc(each.__name__, each)),
+        ]
+        lines += ["", "| field | type | meaning |", "|---|---|---|"]
+        for field in fields(each):
+            annotation, text = _attribute(each, field.name)
+            kind, meaning = annotation.replace("|", "\\|"), re.sub(r"\s+", " ", _markdown(text))
+            lines.append(f"| `{field.name}` | `{kind}` | {meaning} |")
+        methods = {
+            name: value
+            for name, value in vars(each).items()
+            if not name.startswith("_") and isinstance(value, FunctionType | property | classmethod)
+        }
+        if methods:
+            lines += ["", "| method or property | gives |", "|---|---|"]
+        for name, value in methods.items():
+            shown = name if isinstance(value, property) else name + _arguments(getattr(each, name))
+            lines.append(
+                f"| `{shown}` | {_markdown(_doc(name, value)).partition(chr(10) * 2)[0]} |".replace("\n", " ")
+            )
+    return "\n".join(lines) + "\n"
+
+
+def _arguments(method: Callable[..., Any]) -> str:
+    names = [name for name in inspect.signature(method).parameters if name != "self"]
+    return f"({', '.join(names)})"
 
 
 def _first_line(hook: Callable[..., Any]) -> str:

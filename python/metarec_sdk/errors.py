@@ -66,10 +66,13 @@ class MissingDependencyError(MetarecError, ImportError):
     """An optional dependency isn't installed; the message holds the command that installs it."""
 
     @classmethod
-    def extra(cls, package: str, extra: str, purpose: str) -> MissingDependencyError:
-        """The error for a package that comes with an extra of metarec-sdk."""
+    def extra(
+        cls, package: str, extra: str, purpose: str, instead: str | None = None
+    ) -> MissingDependencyError:
+        """The error for a package that comes with an extra of metarec-sdk; ``instead`` does without it."""
         command = f"pip install 'metarec-sdk[{extra}]'"
-        return cls(f"{purpose} needs {package}, which isn't installed; run: {command}")
+        other = f", or choose {instead}" if instead else ""
+        return cls(f"{purpose} needs {package}, which isn't installed; run: {command}{other}")
 
 
 class DataWarning(UserWarning):

@@ -313,10 +313,17 @@ class Clusterer(Component, Protocol):
     column: str | None
     """Name of a column of the log or of the users' table whose values are the tasks; None to cluster
     features. With a column, x is f32[u, 1] of category codes, -1 for unknown; where the clusterer has an
-    attribute ``with_features`` that is true, the features follow: f32[u, 1 + p]."""
+    attribute ``with_features`` that is true, the features follow: f32[u, 1 + p].
+
+    A code is the place of the user's value among all values in the order of their text. The value is that of
+    the users' table, else the most frequent one of the user's events."""
 
     def fit(self, x: Float32, rng: np.random.Generator) -> None:
-        """Learn the groups of x f32[u, p]."""
+        """Learn the groups of x f32[u, p].
+
+        Features are the mean of the head's item vectors over the user's history, then those of the behaviour
+        model, which alone are standardised.
+        """
 
     def assign(self, x: Float32) -> Int32:
         """i32[u] task ids in 0 … C-1, or -1 for none."""

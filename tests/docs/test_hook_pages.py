@@ -57,3 +57,13 @@ def test_an_undocumented_method_of_a_protocol_fails(hook_pages):
 
     with pytest.raises(ValueError, match=r"Silent\.say has no docstring"):
         hook_pages._member(Silent, "say")
+
+
+def test_what_a_method_is_given_is_described_one_click_away(hook_pages):
+    written = hook_pages.pages()
+    page = written["metarec_register_rerankers.md"]
+    for name, fields in {"Histories": ("weights", "timestamps"), "TopK": ("offsets", "scores")}.items():
+        assert f"[`{name}`](types.md#{name.lower()})" in page
+        section = written["types.md"].partition(f"\n## {name}\n")[2].partition("\n## ")[0]
+        assert all(f"| `{field}` |" in section for field in fields)
+    assert "types.md#" not in written["metarec_register_content_encoders.md"]

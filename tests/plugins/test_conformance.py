@@ -57,6 +57,15 @@ def test_a_built_in_serves(kind, name, params, capsys):
     assert f"{report.counts['checks']} checks" in capsys.readouterr().out
 
 
+def test_a_column_that_the_checks_do_not_have_is_told_with_the_way_to_name_another():
+    report = run_checks("column", kind="clusterer", params={"column": "weekday"}, isolated=False)
+    assert report.level is Level.CONFORMS
+    (message,) = {problem.partition(": ")[2] for problem in report.problems}
+    assert "column 'weekday' (given as column=) is not in the data" in message
+    assert message.count("'user_id'") == 1
+    assert "--param column.NAME=COLUMN" in message
+
+
 def test_a_known_failure_is_no_problem_but_costs_the_level():
     report = run_checks(
         "none", kind="clusterer", level=Level.CONFORMS, expected_failures=IGNORES_FEATURES, isolated=False

@@ -7,6 +7,8 @@ import sys
 import numpy as np
 import pytest
 
+from metarec_sdk.adapters.checks import require_torch
+from metarec_sdk.backbones import sasrec
 from metarec_sdk.errors import (
     ArgumentError,
     MissingDependencyError,
@@ -104,6 +106,15 @@ def test_a_missing_optional_package_gives_the_command_that_installs_it(plugin, t
     with pytest.raises(MissingDependencyError, match=r"metarec-sdk\[torch\]") as caught:
         manager_with(plugin, "stripes_in_torch:Stripes").create("clusterer", "acme/stripes")
     assert "plugin acme" in caught.value.__cause__.__notes__[0]
+
+
+def test_what_needs_torch_names_what_does_without(monkeypatch):
+    monkeypatch.setitem(sys.modules, "torch", None)
+    monkeypatch.setattr("metarec_sdk.adapters.checks.find_spec", lambda name: None)
+    with pytest.raises(MissingDependencyError, match=r"\[torch\]', or choose meta_learner='none'$"):
+        require_torch("a meta-learner")
+    with pytest.raises(MissingDependencyError, match=r"\[torch\]', or choose backbone='factors'$"):
+        sasrec._require_torch()
 
 
 def test_a_missing_package_of_the_plugin_s_own_keeps_its_type(plugin, tmp_path, monkeypatch):

@@ -70,6 +70,9 @@ def test_it_installs_passes_its_tests_and_its_check(tmp_path):
     assert report["component"] == "acme/cheap-first"
     assert report["level"] == "serves"
     assert report["counts"]["failed"] == report["counts"]["not run"] == 0
+    # the order in which its README names the steps: the folder is checked while it is installed too
+    (of_folder,) = json.loads(run(BIN / "metarec", "plugins", "check", folder, "--json", site=site))
+    assert of_folder["level"] == "serves", of_folder["problems"]
 
 
 def run(*command: object, site: Path | None = None) -> str:

@@ -13,7 +13,7 @@ from metarec_sdk.types import Episodes, Memberships
 def require_torch(purpose: str) -> None:
     """Raise `MissingDependencyError` where torch isn't installed."""
     if find_spec("torch") is None:
-        raise MissingDependencyError.extra("torch", "torch", purpose)
+        raise MissingDependencyError.extra("torch", "torch", purpose, "meta_learner='none'")
 
 
 def check_counts(**counts: int) -> None:

@@ -282,4 +282,6 @@ def _require_torch() -> None:
     try:
         import torch  # noqa: F401
     except ImportError as error:
-        raise MissingDependencyError.extra("torch", "torch", "the sasrec backbone") from error
+        raise MissingDependencyError.extra(
+            "torch", "torch", "the sasrec backbone", "backbone='factors'"
+        ) from error

@@ -76,6 +76,7 @@ def _components(target: Target) -> list[tuple[str, str]]:
     """
     from metarec_sdk.plugins import PluginManager, Status
     from metarec_sdk.plugins.records import BUILTIN
+    from metarec_sdk.testing.alone import load_alone
     from metarec_sdk.testing.importing import imported
 
     bare = PluginManager(enabled=False).components()
@@ -88,7 +89,7 @@ def _components(target: Target) -> list[tuple[str, str]]:
             raise UnknownIdError(_missing(target.plugin))
         if seen.error:
             raise PluginError(f"plugin {target.plugin!r} is {seen.status}: {seen.error}")
-    manager = PluginManager(target.plugins, enabled=[target.plugin])
+    manager = load_alone(target.plugin, target.plugins)
     (record, *_) = [record for record in manager.records if record.name == target.plugin]
     if record.status is not Status.LOADED:
         raise PluginError(f"plugin {target.plugin!r} is {record.status}: {record.error}")

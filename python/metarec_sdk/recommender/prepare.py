@@ -94,7 +94,7 @@ def column_values(
         )
     else:
         tables = [*log.frame.columns, *(user_table.columns if user_table is not None else [])]
-        raise ColumnError.missing(column, "column", tables)
+        raise ColumnError.missing(column, "column", dict.fromkeys(tables))
     values: list[str | None] = ids.join(known, on="user_id", how="left", maintain_order="left")[
         column
     ].to_list()

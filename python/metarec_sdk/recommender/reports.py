@@ -25,6 +25,12 @@ class TaskCandidate:
     """Its standard error."""
     chosen: bool
 
+    def __str__(self) -> str:
+        verdict = "kept" if self.chosen else "not kept"
+        return (
+            f"{self.n_tasks} tasks: {verdict}, {self.gain:+.4f} ± {self.gain_error:.4f} nats against one task"
+        )
+
 
 @dataclass
 class FitReport:
@@ -90,6 +96,7 @@ class FitReport:
             *self.notes,
             *map(str, self.members),
             *([str(self.learned)] if self.learned else []),
+            *map(str, self.tasks[1:]),  # the first is the one task that the others are measured against
         ]
         return "\n".join(lines)
 

@@ -159,12 +159,13 @@ def main(request: str, pipe: str) -> None:
     import polars  # noqa: F401 - a recommender has imported it before it loads plugins
 
     from metarec_sdk.plugins import PluginManager
+    from metarec_sdk.testing.alone import load_alone
 
     plugin, given = json.loads(request)
     own = os.getpid()
     PluginManager(enabled=False)  # the built-ins, so that their part isn't measured
     before = snapshot()
-    manager = PluginManager(given, enabled=[plugin])
+    manager = load_alone(plugin, given)
     if os.getpid() != own:  # the plugin forked, and this is the child
         os._exit(0)
     found = [record for record in manager.records if record.name == plugin]

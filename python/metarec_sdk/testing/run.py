@@ -6,7 +6,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from metarec_sdk.errors import UnknownIdError
+from metarec_sdk.errors import ColumnError, UnknownIdError
 from metarec_sdk.plugins import KINDS
 from metarec_sdk.plugins.kinds import kind_named
 from metarec_sdk.testing import by_kind, conforming, loading, of_items, serving  # noqa: F401 - enter checks
@@ -82,13 +82,21 @@ def run_one(check: Check, subject: Subject) -> Result:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also a SystemExit of the plugin's
-        outcome, message = Outcome.FAILED, _text(error)
+        outcome, message = Outcome.FAILED, _text(error, subject.name)
     return Result(check.name, check.level, outcome, message, time.perf_counter() - started)
 
 
-def _text(error: BaseException) -> str:
+def _text(error: BaseException, component: str) -> str:
     first = str(error).strip().partition("\n")[0]
-    return first if isinstance(error, AssertionError) and first else f"{type(error).__name__}: {error}"
+    if isinstance(error, AssertionError) and first:
+        return first
+    hint = (
+        f" The checks have tables of their own: let a parameter name one of these columns, --param "
+        f"{component}.NAME=COLUMN on the command line, params= of run_checks and of a test class."
+        if isinstance(error, ColumnError)
+        else ""
+    )
+    return f"{type(error).__name__}: {error}{hint}"
 
 
 __all__ = ["KINDS", "checks_of", "kind_of", "run_checks", "run_one"]

@@ -12,6 +12,7 @@ import numpy as np
 from metarec_sdk.plugins import KINDS, PluginManager
 from metarec_sdk.plugins.guard import unguarded
 from metarec_sdk.plugins.records import BUILTIN, ComponentRecord, PluginRecord
+from metarec_sdk.testing.alone import load_alone
 from metarec_sdk.testing.cases import CASES, Answers, Case, Inputs, n_rows
 from metarec_sdk.testing.check import Skip
 from metarec_sdk.testing.importing import Imported, imported
@@ -42,7 +43,7 @@ class Subject:
     @cached_property
     def manager(self) -> PluginManager:
         """Loads the plugin on first use, with no other installed plugin beside it."""
-        return PluginManager(self.plugins, enabled=[self.plugin])
+        return load_alone(self.plugin, self.plugins)
 
     @property
     def plugin(self) -> str:

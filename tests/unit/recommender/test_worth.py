@@ -8,7 +8,7 @@ import pytest
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
 from metarec_sdk.recommender.gates import Gates, fit_gates
 from metarec_sdk.recommender.popularity import BANDS
-from metarec_sdk.recommender.reports import FitReport
+from metarec_sdk.recommender.reports import FitReport, TaskCandidate
 from metarec_sdk.recommender.worth import LearnedWorth, learned_worth, worth_of
 from metarec_sdk.types import Histories
 
@@ -80,6 +80,15 @@ def test_learning_is_kept_only_beyond_noise():
 def test_the_report_speaks_of_every_part(scores):
     report = FitReport(10, 2, 3, members=worth_of(fit_gates(scores), scores))
     report.learned = LearnedWorth(0.1, 0.005, 0.001)
+    report.tasks = [
+        TaskCandidate(1, 3.0, 0.0, 0.0, False),
+        TaskCandidate(2, 2.9, 0.1, 0.02, True),
+        TaskCandidate(4, 3.2, -0.2, 0.3, False),
+    ]
     lines = str(report).splitlines()
-    assert [line.split(":")[0] for line in lines[1:]] == [*MEMBERS, "meta-learning"]
+    assert [line.split(":")[0] for line in lines[1:]] == [*MEMBERS, "meta-learning", "2 tasks", "4 tasks"]
+    assert lines[-2:] == [
+        "2 tasks: kept, +0.1000 ± 0.0200 nats against one task",
+        "4 tasks: not kept, -0.2000 ± 0.3000 nats against one task",
+    ]
     assert report.to_dict()["members"][1]["name"] == "head"
