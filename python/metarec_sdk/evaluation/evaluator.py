@@ -98,7 +98,7 @@ def evaluate(
         skipped |= refused
         if recommender is not None:
             for seed in seeds:
-                contest.run_recommender(recommender, seed, group, items, users, step)
+                contest.run_recommender(recommender, seed, group.train, items, users, step)
         validation = group.validation() if chosen else None
         for contestant in chosen:
             if contestant.name in refused:
