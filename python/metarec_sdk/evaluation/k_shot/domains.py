@@ -7,8 +7,8 @@ import polars as pl
 
 LEAST_COMMON = 2
 LEAST_OVERLAP = 0.5
-"""Common buyers, and their share of all buyers of either, from which on two items are taken for one. On
-shuffled people of amazon-cross-sport-phone 5 pairs of items are that alike, on the real ones 149."""
+"""Common buyers, and their share of all buyers of either, from which on two items are taken for one. Where
+one domain's people are shuffled, hardly a pair is so alike."""
 
 
 def in_domain(frame: pl.DataFrame, domain: str) -> pl.DataFrame:
