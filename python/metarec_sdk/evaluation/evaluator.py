@@ -58,7 +58,8 @@ def evaluate(
         seeds: one fit each; intervals cover users and seeds. Five or more for anything trained by SGD.
         baselines: ``"all"``, names, `Contestant` objects, or ``()`` for none.
         items: the items' table for the recommender, or None.
-        users: the users' table for the recommender, or None.
+        users: the users' table for the recommender, or None. With ``clusterer="column"`` everybody judged is
+            ranked in the task that it gives them; it must hold nothing that the events to be found decided.
         budget: settings tried for each baseline on validation, per case.
         n_draws: bootstrap resamples.
         progress: called as ``progress(done, total, message)``.
