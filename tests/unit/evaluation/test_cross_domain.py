@@ -7,11 +7,11 @@ import polars as pl
 import pytest
 
 from metarec_sdk.data import Interactions
-from metarec_sdk.errors import ArgumentError
-from metarec_sdk.evaluation import evaluate
+from metarec_sdk.errors import ArgumentError, DataError
+from metarec_sdk.evaluation import evaluate, judging
 from metarec_sdk.evaluation.baselines import contestants
 from metarec_sdk.evaluation.group import Group
-from metarec_sdk.evaluation.judging import DEPTH
+from metarec_sdk.evaluation.judging import DEPTH, judge_ranker
 from metarec_sdk.evaluation.k_shot import VARIANTS, Plan, StudySet, plan
 from metarec_sdk.evaluation.k_shot.domains import apart, twins
 from metarec_sdk.evaluation.k_shot.set_run import SetRun
@@ -72,6 +72,20 @@ def test_only_the_target_is_ranked_however_deep_it_lies(shop):
     lists = window.translation.lists(baseline.rank(window.cases[0].episodes.support, 230))
     assert {len(lists.items[a:b]) for a, b in zip(lists.offsets, lists.offsets[1:])} == {films.n_items}
     assert rows["item-knn", 3] > 1.2 * rows["popularity", 3]  # tastes carry over
+
+
+def test_lists_that_end_before_the_target_begins_are_refused(shop, monkeypatch):
+    """Short lists would count wanted items as missed that are ranked well among the target's."""
+    window = Group([PROTOCOL.prepare(shop)]).test()
+    case = window.cases[0]
+    baseline = window.fitted(contestants(["popularity"])[0], {}, 0)
+    given = baseline, window.translation, window.catalogue, case.episodes.support, case.episodes.query
+    exact = judge_ranker(*given)
+    monkeypatch.setattr(judging, "MAX_K", len(window.catalogue.items) - 1)
+    np.testing.assert_array_equal(judge_ranker(*given).values, exact.values)
+    monkeypatch.setattr(judging, "MAX_K", 10)
+    with pytest.raises(DataError, match="take fewer users"):
+        judge_ranker(*given)
 
 
 def test_larger_supports_than_people_have_are_left_out(shop):

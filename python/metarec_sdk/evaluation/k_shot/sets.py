@@ -83,7 +83,8 @@ class StudySet:
         """How the log is cut."""
         if self.domains is not None and self.view == "transfer":
             source, target = self.domains
-            return CrossDomain(source=source, target=target, ks=ks, held_out=self.held_out)
+            # People are few and their targets many: more of them are worth more than a long support.
+            return CrossDomain(source=source, target=target, ks=ks, held_out=self.held_out, min_users=400)
         return ColdStart(ks=ks, orders=self.orders, held_out=self.held_out)
 
     def read(self, max_users: int | None = None) -> Interactions:
@@ -221,6 +222,7 @@ SETS: tuple[StudySet, ...] = (
             dataset=dataset,
             about=f"shopping: {target} ranked from reviews in {source}",
             ordered=False,
+            held_out=0.3,
             max_users=2500,
             domains=(source, target),
             view="transfer",
