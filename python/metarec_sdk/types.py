@@ -259,6 +259,13 @@ class Ranker(Protocol):
         """The k best items for each history, items of the history left out."""
 
 
+class TaskRanker(Ranker, Protocol):
+    """A ranker that can be told the task of each person."""
+
+    def rank(self, histories: Histories, k: int, memberships: Memberships | None = None) -> TopK:
+        """The k best items for each history; memberships None leaves the tasks to the histories."""
+
+
 @runtime_checkable
 class Component(Protocol):
     """What every component kind has in common.

@@ -49,6 +49,7 @@ class ClosedForm:
         tables: Literal["untied", "tied", "rotation", "fixed"] = "untied",
         learn_head: bool = True,
         learn_adapters: bool = True,
+        prove_tasks: bool = True,
         epochs: int = 15,
         batch: int = 256,
         head_rate: float = 0.005,
@@ -58,7 +59,8 @@ class ClosedForm:
         max_validation: int = 2_000,
     ) -> None:
         """rank: r of the adapters. tables: what of natpar's item tables is learned: one for the history and
-        one for the ranked item, one for both, only an m × m map of each, or nothing. head_rate,
+        one for the ranked item, one for both, only an m × m map of each, or nothing. prove_tasks: False
+        ships what is learned of tasks, prior means and adapters, whatever validation says of it. head_rate,
         adapter_rate: Adam's. patience: epochs without progress on validation. max_episodes, max_validation:
         more than these are sampled, to bound the time.
         """
@@ -71,6 +73,7 @@ class ClosedForm:
                 raise ArgumentError(f"{name} must be above 0 and at most 1, got {rate!r}")
         self.rank, self.tables = rank, tables
         self.learn_head, self.learn_adapters = learn_head, learn_adapters
+        self.prove_tasks = prove_tasks
         self.epochs, self.batch, self.patience = epochs, batch, patience
         self.head_rate, self.adapter_rate = head_rate, adapter_rate
         self.max_episodes, self.max_validation = max_episodes, max_validation
@@ -116,6 +119,7 @@ class ClosedForm:
                 training,
                 judged,
                 tables=self.tables,
+                prove_tasks=self.prove_tasks,
                 schedule=Schedule(self.epochs, self.batch, self.head_rate, self.patience),
                 earlier={} if start is None else start.head,
                 generator=generator,
@@ -129,6 +133,7 @@ class ClosedForm:
                 adapters, structure, losses = learn_adapters(
                     problem,
                     rank=self.rank,
+                    prove_tasks=self.prove_tasks,
                     schedule=Schedule(self.epochs, self.batch, self.adapter_rate, self.patience),
                     start={} if start is None else start.adapters,
                     tick=lambda done, total, message: progress(done, total, f"learning the {message}"),

@@ -29,6 +29,7 @@ def k_shot(
     max_users: Annotated[
         int | None, typer.Option(help="Replace the sets' caps on users; 0 lifts them.")
     ] = None,
+    jobs: Annotated[int, typer.Option(help="Processes, each with its share of the cores.")] = 1,
     only_report: Annotated[
         bool, typer.Option("--report", help="Run nothing, only write the report.")
     ] = False,
@@ -40,17 +41,18 @@ def k_shot(
     """Measure the default stack against tuned baselines on people it has never seen, after k events.
 
     Writes every result as a file of its own, so that an interrupted or extended run goes on where it was,
-    then k-shot.csv, k-shot.json, claims.csv, tables.md and a chart for each set. Ends with exit code 1 where
-    something leaks, or where the stack is worse than plain popularity beyond chance.
+    then k-shot.csv, k-shot.json, claims.csv, contrasts.csv, tables.md and a chart for each set. Ends with
+    exit code 1 where something leaks, or where the stack is worse than plain popularity beyond chance.
     """
     if seeds < 1:
         raise ArgumentError(f"--seeds must be ≥ 1, got {seeds}")
+    if jobs < 1:
+        raise ArgumentError(f"--jobs must be ≥ 1, got {jobs}")
     if data is not None:
         os.environ["METAREC_DATA"] = str(data)
-    from metarec_sdk.evaluation.k_shot import QUICK, SETS, Plan, run_study, study_sets
-    from metarec_sdk.evaluation.k_shot.plan import VARIANTS
+    from metarec_sdk.evaluation.k_shot import QUICK, SETS, VARIANTS, Plan, run_study, study_sets
     from metarec_sdk.recommender.progress import steps
-    from metarec_sdk.report.k_shot_files import claims_frame, write_files
+    from metarec_sdk.report.k_shot_files import claims_frame, contrasts_frame, write_files
 
     names = [each.name for each in SETS] if sets == "all" else split_list(sets)
     chosen = list(VARIANTS)[1:] if variants == "all" else [] if variants == "none" else split_list(variants)
@@ -58,7 +60,9 @@ def k_shot(
         names, seeds, budget = list(QUICK) if sets == "all" else names, 1, min(budget, 2)
     plan = Plan(seeds=tuple(range(seeds)), budget=budget, variants=tuple(chosen), max_users=max_users)
     with steps(None) as step, step("k-shot") as progress:
-        study = run_study(study_sets(names), plan, out, run=not only_report, progress=progress)
+        study = run_study(
+            study_sets(names), plan, out, run=not only_report, processes=jobs, progress=progress
+        )
     if not study.results:
         raise ArgumentError(f"--out {str(out)!r} holds no complete set yet; run without --report")
     written = write_files(study, out)
@@ -68,6 +72,8 @@ def k_shot(
         for result in study.results:
             show(result.report.table())
         show(frame_table(claims_frame(study), "Lift of the stack over the strictest baseline"))
+        if study.contrasts:
+            show(frame_table(contrasts_frame(study), "Lift of variants over the stack and each other"))
         show(f"Written to {out}: {', '.join(path.name for path in written)}", *study.failures)
     if study.failures:
         raise typer.Exit(1)

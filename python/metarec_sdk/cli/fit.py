@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -47,6 +47,12 @@ def fit(
     content: Annotated[str, typer.Option(help="table or plugin/name.")] = "table",
     reranker: Annotated[str | None, typer.Option(help="mmr or plugin/name.")] = None,
     rule: Annotated[str | None, typer.Option(help="quota or plugin/name.")] = None,
+    order: Annotated[
+        Literal["auto", "time", "none"],
+        typer.Option(
+            help="What the order of a user's events means: time, none for sets, or auto to find out."
+        ),
+    ] = "auto",
     plugin: Plugins = None,
     param: Annotated[
         list[str] | None, typer.Option(help="KIND.NAME=VALUE, such as backbone.factors=32; repeatable.")
@@ -74,6 +80,7 @@ def fit(
         plugins=plugin or (),
         params=params,
         seed=seed,
+        order=order,
     )
     given = of_log.read_given(
         log,

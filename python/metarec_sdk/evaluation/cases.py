@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 import numpy as np
+import polars as pl
 
 from metarec_sdk.data import Interactions, Vocabulary
 from metarec_sdk.types import Episodes, Histories, Int32
@@ -25,6 +26,8 @@ class Case:
     """Support events of each user, or `WHOLE`."""
     episodes: Episodes
     """Support and query over the items of the whole log (`Prepared.items`), known to training or not."""
+    users: Vocabulary
+    """The people that ``episodes.users`` counts: their side information is known, their events aren't."""
 
     @property
     def key(self) -> tuple[str, str, int]:
@@ -40,6 +43,8 @@ class Window:
     """Events to train on; no user of a cold case is in it, no query event either."""
     cases: tuple[Case, ...]
     """The cases of the window; those of one protocol and order have the same users."""
+    ranked: pl.Series | None = None
+    """Ids of the items that are ranked, of those that ``train`` has; None for all."""
 
 
 @dataclass(frozen=True, slots=True)

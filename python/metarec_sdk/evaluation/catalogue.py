@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from metarec_sdk.data import Interactions, Vocabulary
 from metarec_sdk.evaluation.cases import known_only, relabelled
@@ -14,7 +15,7 @@ from metarec_sdk.types import Histories, Int32, Int64, TopK
 
 @dataclass(frozen=True, slots=True)
 class Catalogue:
-    """The items seen in training: what is ranked, and what everything is judged on."""
+    """The items seen in training, or those of them that are ranked: what everything is judged on."""
 
     items: Vocabulary
     """All items of the log, N of them; histories of cases are over these."""
@@ -24,9 +25,12 @@ class Catalogue:
     """Items in the catalogue."""
 
     @classmethod
-    def of(cls, train: Interactions, items: Vocabulary) -> Catalogue:
-        """The catalogue of a training log; popularity counts users, not events."""
+    def of(cls, train: Interactions, items: Vocabulary, ranked: pl.Series | None = None) -> Catalogue:
+        """The catalogue of a training log, or the part of it that is ranked; popularity counts users, not
+        events."""
         pairs = train.frame.select("user_id", "item_id").unique()
+        if ranked is not None:
+            pairs = pairs.filter(pl.col("item_id").is_in(ranked.implode()))
         counts = np.bincount(items.encode(pairs["item_id"]), minlength=len(items))
         inside = counts > 0
         strata = np.full(len(items), -1, np.int64)

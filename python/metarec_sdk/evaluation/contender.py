@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import polars as pl
 
 from metarec_sdk.data import Interactions, Vocabulary
 from metarec_sdk.types import Histories, Memberships, Ranker, TopK
+
+
+@runtime_checkable
+class Divisible(Protocol):
+    """A stack that can be asked what it is without one of its members."""
+
+    def without_members(self) -> Mapping[str, Ranker]:
+        """By member, the stack without it."""
 
 
 class Contender(Protocol):

@@ -9,24 +9,27 @@ from time import perf_counter
 import numpy as np
 import polars as pl
 
+from metarec_sdk.data import Interactions
 from metarec_sdk.evaluation.baselines import Contestant, Situation
 from metarec_sdk.evaluation.cases import WHOLE, Case
 from metarec_sdk.evaluation.catalogue import Translation
-from metarec_sdk.evaluation.contender import Contender
+from metarec_sdk.evaluation.contender import Contender, Divisible
 from metarec_sdk.evaluation.encoded_window import EncodedWindow
 from metarec_sdk.evaluation.group import Group
 from metarec_sdk.evaluation.judging import judge_ranker
+from metarec_sdk.evaluation.known_tasks import TaskAware, known_tasks
 from metarec_sdk.evaluation.leak_check import somebody_else
 from metarec_sdk.evaluation.scores import (
     NO_SUPPORT,
     OTHER_SUPPORT,
     RECOMMENDER,
+    WITHOUT,
     CaseBoard,
     Kind,
     MethodScores,
 )
 from metarec_sdk.evaluation.tuning import Choice, tune
-from metarec_sdk.types import Histories, Ranker
+from metarec_sdk.types import Histories, Memberships, Ranker
 
 Step = Callable[[str], None]
 """Called with what has just been finished."""
@@ -61,25 +64,37 @@ class Contest:
         self,
         recommender: Contender,
         seed: int,
-        group: Group,
+        train: Interactions,
         items: pl.DataFrame | None,
         users: pl.DataFrame | None,
         step: Step,
+        *,
+        leave_out: bool = False,
     ) -> None:
-        """Fit a clone and rank with it, with its members, and with the supports of others."""
+        """Fit a clone and rank with it, with its members, and with the supports of others.
+
+        People whose known task stands in the users' table are ranked in it. ``leave_out`` ranks with the
+        stack without each member as well.
+        """
         fitted = recommender.clone(seed=seed)
         before = perf_counter()
-        fitted.fit(group.train, items=items, users=users)
+        fitted.fit(train, items=items, users=users)
         fit_seconds = perf_counter() - before
         step(f"recommender fitted, seed {seed}")
         translation = Translation.between(self.test.catalogue, fitted.items)
         members = fitted.members()
+        left_out = fitted.without_members() if leave_out and isinstance(fitted, Divisible) else {}
         for case in self.test.cases:
-            self._add(case, RECOMMENDER, "recommender", fitted, translation, fit_seconds)
+            tasks = known_tasks(fitted, users, case.users, case.episodes.users)
+            support = case.episodes.support
+            told = _memberships(fitted, translation.support(support), tasks)
+            self._add(case, RECOMMENDER, "recommender", fitted, translation, fit_seconds, memberships=told)
             for name, member in members.items():
-                self._add(case, f"member: {name}", "member", member, translation, 0.0)
+                self._add(case, f"member: {name}", "member", member, translation, 0.0, memberships=told)
+            for name, rest in left_out.items():
+                self._add(case, f"{WITHOUT}{name}", "ablation", rest, translation, 0.0, memberships=told)
             if case.k != WHOLE and case.k > 0 and len(case.episodes) > 1:
-                self._add_ablations(case, fitted, translation)
+                self._add_ablations(case, fitted, translation, tasks)
         step(f"recommender ranked, seed {seed}")
 
     def run_baseline(
@@ -115,23 +130,36 @@ class Contest:
         translation: Translation,
         fit_seconds: float,
         support: Histories | None = None,
+        memberships: Memberships | None = None,
     ) -> MethodScores:
         """Rank a case and put the scores on its board."""
         method = self.boards[case.key].method(name, kind)
         given = case.episodes.support if support is None else support
-        method.seeds.append(
-            judge_ranker(ranker, translation, self.test.catalogue, given, case.episodes.query)
-        )
+        query, catalogue = case.episodes.query, self.test.catalogue
+        method.seeds.append(judge_ranker(ranker, translation, catalogue, given, query, memberships))
         method.fit_seconds += fit_seconds
         return method
 
-    def _add_ablations(self, case: Case, fitted: Contender, translation: Translation) -> None:
-        """The same queries from nobody's support, and from somebody else's."""
+    def _add_ablations(
+        self, case: Case, fitted: Contender, translation: Translation, tasks: list[str | None] | None
+    ) -> None:
+        """The same queries from nobody's support, and from somebody else's, who brings their own task."""
         support = case.episodes.support
         # The same pairs of people in every case and for every seed.
         other = somebody_else(len(support), np.random.default_rng(0))
         self._add(case, NO_SUPPORT, "ablation", fitted, translation, 0.0, support.first(0))
-        self._add(case, OTHER_SUPPORT, "ablation", fitted, translation, 0.0, support.take(other))
+        theirs = support.take(other)
+        theirs_tasks = None if tasks is None else [tasks[person] for person in other]
+        told = _memberships(fitted, translation.support(theirs), theirs_tasks)
+        self._add(case, OTHER_SUPPORT, "ablation", fitted, translation, 0.0, theirs, told)
+
+
+def _memberships(
+    fitted: Contender, histories: Histories, tasks: list[str | None] | None
+) -> Memberships | None:
+    if tasks is None or not isinstance(fitted, TaskAware):
+        return None
+    return fitted.memberships(histories, tasks, "ignore")
 
 
 def refusals(contestants: Sequence[Contestant], group: Group) -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import polars as pl
 
 from metarec_sdk.data import Interactions, Vocabulary, encode, first_visits
 from metarec_sdk.evaluation.baselines import Baseline, Contestant
@@ -29,10 +30,16 @@ class EncodedWindow:
     """What to rank."""
 
     @classmethod
-    def of(cls, train: Interactions, cases: Sequence[Case], items: Vocabulary) -> EncodedWindow:
-        """Encode training events; ``items`` are those of the whole log."""
+    def of(
+        cls,
+        train: Interactions,
+        cases: Sequence[Case],
+        items: Vocabulary,
+        ranked: pl.Series | None = None,
+    ) -> EncodedWindow:
+        """Encode training events; ``items`` are those of the whole log, ``ranked`` the ids to rank."""
         log, _, known = encode(train)
-        catalogue = Catalogue.of(train, items)
+        catalogue = Catalogue.of(train, items, ranked)
         visits = TrainingLog(first_visits(log.histories), log.n_items)
         kept = [case for case in cases if len(case.episodes)]
         return cls(visits, catalogue, Translation.between(catalogue, known), kept)

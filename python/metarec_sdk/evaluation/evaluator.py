@@ -58,7 +58,8 @@ def evaluate(
         seeds: one fit each; intervals cover users and seeds. Five or more for anything trained by SGD.
         baselines: ``"all"``, names, `Contestant` objects, or ``()`` for none.
         items: the items' table for the recommender, or None.
-        users: the users' table for the recommender, or None.
+        users: the users' table for the recommender, or None. With ``clusterer="column"`` everybody judged is
+            ranked in the task that it gives them; it must hold nothing that the events to be found decided.
         budget: settings tried for each baseline on validation, per case.
         n_draws: bootstrap resamples.
         progress: called as ``progress(done, total, message)``.
@@ -98,7 +99,7 @@ def evaluate(
         skipped |= refused
         if recommender is not None:
             for seed in seeds:
-                contest.run_recommender(recommender, seed, group, items, users, step)
+                contest.run_recommender(recommender, seed, group.train, items, users, step)
         validation = group.validation() if chosen else None
         for contestant in chosen:
             if contestant.name in refused:

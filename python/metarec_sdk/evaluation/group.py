@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+import polars as pl
+
 from metarec_sdk.data import Interactions
 from metarec_sdk.evaluation.cases import Case, Prepared
 from metarec_sdk.evaluation.encoded_window import EncodedWindow
@@ -30,21 +32,27 @@ class Group:
     def test(self) -> EncodedWindow:
         """The test window as baselines see it."""
         cases = [case for part in self.parts for case in part.test.cases]
-        return EncodedWindow.of(self.train, cases, self.parts[0].items)
+        return EncodedWindow.of(self.train, cases, self.parts[0].items, self.parts[0].test.ranked)
 
     def validation(self) -> EncodedWindow:
         """The validation window as baselines see it."""
         cases = [case for part in self.parts for case in part.validation.cases]
-        return EncodedWindow.of(self.parts[0].validation.train, cases, self.parts[0].items)
+        window = self.parts[0].validation
+        return EncodedWindow.of(window.train, cases, self.parts[0].items, window.ranked)
 
 
 def grouped(prepared: Sequence[Prepared]) -> list[Group]:
     """Groups in the order of their first protocol."""
     groups: dict[bytes, Group] = {}
     for part in prepared:
-        key = _rows(part.test.train) + _rows(part.validation.train)
+        key = _rows(part.test.train) + _rows(part.validation.train) + _ids(part.test.ranked)
         groups.setdefault(key, Group()).parts.append(part)
     return list(groups.values())
+
+
+def _ids(ranked: pl.Series | None) -> bytes:
+    """Which items are ranked."""
+    return b"all" if ranked is None else repr(ranked.sort().to_list()).encode()
 
 
 def _rows(log: Interactions) -> bytes:

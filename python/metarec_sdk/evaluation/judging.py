@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from time import perf_counter
+from typing import cast
 
 import numpy as np
 
+from metarec_sdk.errors import DataError
 from metarec_sdk.evaluation.catalogue import Catalogue, Translation
 from metarec_sdk.evaluation.judged import judge
 from metarec_sdk.evaluation.metrics import METRICS, STRATA, covered, recall_in_stratum
-from metarec_sdk.types import Bool, Float64, Histories, Ranker
+from metarec_sdk.ranking import MAX_K
+from metarec_sdk.types import Bool, Float64, Histories, Memberships, Ranker, TaskRanker
 
 DEPTH = 100
 """Items asked of a ranker: what the longest metric needs."""
@@ -40,7 +43,12 @@ class CaseScores:
 
 
 def judge_ranker(
-    ranker: Ranker, translation: Translation, catalogue: Catalogue, support: Histories, query: Histories
+    ranker: Ranker,
+    translation: Translation,
+    catalogue: Catalogue,
+    support: Histories,
+    query: Histories,
+    memberships: Memberships | None = None,
 ) -> CaseScores:
     """Rank from the support and compare with the query, chunk by chunk.
 
@@ -50,19 +58,34 @@ def judge_ranker(
         catalogue: the items seen in training.
         support: b rows over the log's items; items unknown to the ranker are left out of what it is given.
         query: b rows over the log's items; items outside the catalogue are misses.
+        memberships: of the b rows, for a ranker that takes them; None leaves them to the ranker.
+
+    Raises:
+        DataError: what is ranked lies deeper in a list of all items than lists go.
     """
     values = np.empty((len(METRICS), len(query)))
     by_stratum = np.empty((len(STRATA), len(query)))
     seen = np.zeros(len(catalogue.items), np.bool_)
     given = translation.support(support)
+    # What lies outside the catalogue is taken out of the lists afterwards.
+    wanted = DEPTH + int(np.count_nonzero(translation.outward < 0))
+    depth = min(wanted, MAX_K)
     seconds = 0.0
     for start in range(0, len(query), CHUNK):
         rows = slice(start, start + CHUNK)
         chunk = given.take(rows)
         before = perf_counter()
-        ranked = ranker.rank(chunk, DEPTH)
+        if memberships is None:
+            ranked = ranker.rank(chunk, depth)
+        else:
+            ranked = cast(TaskRanker, ranker).rank(chunk, depth, memberships.take(rows))
         seconds += perf_counter() - before
         lists = translation.lists(ranked)
+        if depth < wanted and np.diff(lists.offsets).min(initial=DEPTH) < min(DEPTH, catalogue.size):
+            raise DataError(
+                f"only {np.diff(lists.offsets).min()} of {catalogue.size:,} ranked items are among the first "
+                f"{depth:,} of {len(translation.outward):,}, which is as deep as lists go; take fewer users"
+            )
         judged = judge(lists, query.take(rows))
         for row, (metric, depth) in enumerate(METRICS.values()):
             values[row, rows] = metric(judged, depth)

@@ -18,6 +18,8 @@ BACKBONE = "member: backbone"
 """The backbone zero-shot on the support: a member, and a baseline like the others."""
 OTHER_SUPPORT = "another user's support"
 NO_SUPPORT = "no support, same query"
+WITHOUT = "without: "
+"""Prefix of the stack with one member silent."""
 
 
 @dataclass(slots=True)

@@ -162,7 +162,7 @@ class Judge:
             losses[tasks.n_tasks] = by_person(cross_entropy(scores, gates), scores.users)
             if n_tasks != 1 and better(losses[1], losses[tasks.n_tasks]):
                 control[tasks.n_tasks] = self._control(tasks, untouched, start)
-        choice = choose_n_tasks(losses, control)
+        choice = choose_n_tasks(losses, control, least=self.components.recipe.min_tasks)
         self.report.tasks = [
             TaskCandidate(row.n_tasks, row.loss, row.gain, row.gain_error, row.chosen) for row in choice.table
         ]

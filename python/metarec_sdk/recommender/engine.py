@@ -22,7 +22,7 @@ from metarec_sdk.recommender.observing import Observing
 from metarec_sdk.recommender.progress import steps
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
-from metarec_sdk.recommender.serving import Served
+from metarec_sdk.recommender.serving import Served, Unknown
 from metarec_sdk.types import FeedbackModel, Float32, Histories, Int32, Memberships, TopK
 
 _KINDS: dict[type, IdKind] = {pl.Int64: "integer", pl.String: "string"}
@@ -134,6 +134,23 @@ class Engine:
         """Ids of all known users, those who came since the last generation in the last places."""
         users = self._now.users
         return [*users.vocabulary.ids, *(user for user in users.since() if user not in users.vocabulary)]
+
+    @property
+    def task_column(self) -> str | None:
+        """The column that tasks are known from; None where they are found."""
+        return self._components.clusterer(1).column
+
+    def memberships(
+        self, histories: Histories, task: Sequence[str | None] | None = None, unknown: Unknown = "raise"
+    ) -> Memberships:
+        """The array interface to tasks, for `rank`: memberships of b histories over the indices of `items`.
+
+        ``task`` holds the known task of each, None where it isn't known; those that training had nobody of
+        raise `UnknownIdError`, or are served by the parent with ``unknown="ignore"``.
+        """
+        served = self._now
+        codes = served.codes(task, len(histories), unknown)
+        return served.stack.memberships(served.stack.usable(histories), None, codes)
 
     @property
     def generation(self) -> str:

@@ -43,6 +43,8 @@ class Recipe(BaseModel):
     """Latest events of a history that personalise; older ones only keep items from coming back."""
     max_tasks: int = Field(default=4, ge=1, le=4096)
     """The largest number of found tasks that is tried."""
+    min_tasks: int = Field(default=1, ge=1, le=4096)
+    """The smallest number of tasks that is served; above 1 tasks needn't prove themselves against one."""
     min_task_size: int = Field(default=50, ge=1)
     """Users below which a task is served by its parent."""
 

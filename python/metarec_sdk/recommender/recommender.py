@@ -22,8 +22,8 @@ from metarec_sdk.recommender.home import Home
 from metarec_sdk.recommender.recipe import Recipe
 from metarec_sdk.recommender.reports import FitReport, UpdateReport
 from metarec_sdk.recommender.serving import Unknown
-from metarec_sdk.recommender.stack import joined, members
-from metarec_sdk.types import Histories, Memberships, Ranker, TopK
+from metarec_sdk.recommender.stack import Remaining, joined, members
+from metarec_sdk.types import Histories, Memberships, TaskRanker, TopK
 from metarec_sdk.updating import Generation
 from metarec_sdk.updating.store_folder import ALIAS
 
@@ -54,6 +54,7 @@ class Recommender(Engine):
         order: Literal["auto", "time", "none"] = "auto",
         history_limit: int = 200,
         max_tasks: int = 4,
+        min_tasks: int = 1,
         min_task_size: int = 50,
         home: str | Path | None = None,
         plugins: Iterable[Any] | Mapping[str, Any] = (),
@@ -78,6 +79,7 @@ class Recommender(Engine):
                 history is a set, and the members learn from it in random order; ``"auto"`` finds out.
             history_limit: latest events of a history that personalise.
             max_tasks: the largest number of found tasks that is tried.
+            min_tasks: the smallest that is served; above 1 tasks are taken though one may do as well.
             min_task_size: users below which a task is served by its parent.
             home: folder of generations and the event log; without it both live in a temporary folder
                 until `save`.
@@ -107,6 +109,7 @@ class Recommender(Engine):
                 order=order,
                 history_limit=history_limit,
                 max_tasks=max_tasks,
+                min_tasks=min_tasks,
                 min_task_size=min_task_size,
             )
         except ValidationError as error:
@@ -251,9 +254,13 @@ class Recommender(Engine):
         """The array interface under `recommend`: item indices of `items` in and out."""
         return self._ranked(self._now, histories, k, memberships)
 
-    def members(self) -> dict[str, Ranker]:
+    def members(self) -> dict[str, TaskRanker]:
         """Every member of the stack as a ranker of its own, for comparison."""
         return dict(members(self._now.stack, MEMBERS))
+
+    def without_members(self) -> dict[str, TaskRanker]:
+        """By member, the stack without it, the others at the gates that they have; for comparison."""
+        return {name: Remaining(self._now.stack, place) for place, name in enumerate(MEMBERS)}
 
     # Feedback ------------------------------------------------------------------------------------------
 

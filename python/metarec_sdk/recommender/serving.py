@@ -57,7 +57,7 @@ class Served:
         self, histories: Sequence[Sequence[Any]], task: str | Sequence[str] | None, unknown: Unknown
     ) -> Iterator[tuple[Histories, Histories, Any]]:
         """Batches of (history, seen, memberships) for histories of people who aren't known."""
-        codes = self._codes(task, len(histories))
+        codes = self.codes(task, len(histories))
         for start in range(0, len(histories), BATCH):
             batch = histories[start : start + BATCH]
             encoded = self._encode(batch, start, unknown)
@@ -150,7 +150,13 @@ class Served:
             rows.append(self.item_indices(list(history), f"history[{place}]", unknown).tolist())
         return Histories.from_lists(rows)
 
-    def _codes(self, task: str | Sequence[str] | None, b: int) -> Int32 | None:
+    def codes(
+        self, task: str | Sequence[str | None] | None, b: int, unknown: Unknown = "raise"
+    ) -> Int32 | None:
+        """i32[b], the category of each known task, -1 for None; None for no tasks at all.
+
+        Raises `ArgumentError` where tasks aren't known or b differs, `UnknownIdError` for an unknown one.
+        """
         if task is None:
             return None
         names = [task] * b if isinstance(task, str) else list(task)
@@ -160,10 +166,11 @@ class Served:
             )
         if len(names) != b:
             raise ArgumentError(f"task has {len(names)} values for {b} histories")
+        place = {name: code for code, name in enumerate(self.categories)}
         for name in names:
-            if name not in self.categories:
+            if name is not None and name not in place and unknown == "raise":
                 raise UnknownIdError(f"task {name!r} is not known; there are {self.categories}")
-        return np.array([self.categories.index(name) for name in names], np.int32)
+        return np.array([-1 if name is None else place.get(name, -1) for name in names], np.int32)
 
 
 def _unit(vectors: Float32) -> Float32:

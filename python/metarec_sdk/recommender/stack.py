@@ -23,7 +23,7 @@ from metarec_sdk.plugins.fallback import answered
 from metarec_sdk.protocols import Boosts, ItemItemMember
 from metarec_sdk.ranking import ItemIndex
 from metarec_sdk.recommender.cold_start import START, ColdStart
-from metarec_sdk.recommender.episode_scores import PERSONAL
+from metarec_sdk.recommender.episode_scores import MEMBERS
 from metarec_sdk.recommender.gates import Gates
 from metarec_sdk.recommender.item_item import ItemItem, together
 from metarec_sdk.recommender.popularity import PopularityForms, band_of
@@ -163,11 +163,14 @@ class Stack:
         deny: NDArray[np.bool_] | None = None,
         extra: Boosts | None = None,
         gates: Float32 | None = None,
+        without: int | None = None,
     ) -> TopK:
         """The k best items of each history, batch by batch in bounded memory.
 
         ``seen`` are the items to leave out (default: the histories' own); ``extra`` business boosts, one row
-        that counts for everybody; ``gates`` f32[members] overrides the fitted ones, to look at members alone.
+        that counts for everybody; ``gates`` f32[members] overrides the fitted ones, to look at members alone;
+        ``without`` is the place of a member whose gate is closed, and popularity answers for it where it was
+        served alone.
         """
         seen = histories if seen is None else seen
         parts = []
@@ -177,7 +180,9 @@ class Stack:
             members = self.memberships(usable) if memberships is None else memberships.take(rows)
             if gates is None:
                 chosen = self.gates.at(usable.lengths)
-                chosen[np.ix_(usable.lengths == 0, PERSONAL)] = 0.0
+                if without is not None:
+                    chosen[:, without] = 0.0
+                    chosen[~chosen.any(1), MEMBERS.index("popularity")] = 1.0
             else:
                 chosen = np.repeat(gates[None], len(usable), axis=0)
             boosts = self.boosts(usable, chosen) if chosen[:, 3].any() else None
@@ -249,9 +254,22 @@ class Member:
     gates: Float32
     """f32[members], one-hot."""
 
-    def rank(self, histories: Histories, k: int) -> TopK:
+    def rank(self, histories: Histories, k: int, memberships: Memberships | None = None) -> TopK:
         """The k best items by this member alone; at length 0 the cold-start choice answers for all."""
-        return self.stack.rank(histories, k, gates=self.gates)
+        return self.stack.rank(histories, k, memberships, gates=self.gates)
+
+
+@dataclass(frozen=True)
+class Remaining:
+    """A stack with one member silent and the gates of the others as they were."""
+
+    stack: Stack
+    without: int
+    """Place of the silent member."""
+
+    def rank(self, histories: Histories, k: int, memberships: Memberships | None = None) -> TopK:
+        """The k best items by the other members."""
+        return self.stack.rank(histories, k, memberships, without=self.without)
 
 
 def members(stack: Stack, names: tuple[str, ...]) -> Mapping[str, Member]:

@@ -21,7 +21,8 @@ _SHOWN = ("popularity", "cluster popularity", "item-knn", "ease", "ials", "natpa
 
 
 def write_files(study: Study, folder: Path) -> list[Path]:
-    """Write ``k-shot.csv``, ``k-shot.json``, ``claims.csv``, ``tables.md`` and ``<set>-<order>.svg``.
+    """Write ``k-shot.csv``, ``k-shot.json``, ``claims.csv``, ``tables.md`` and ``<set>-<order>.svg``, and
+    ``contrasts.csv`` where variants have run.
 
     Raises:
         MissingDependencyError: matplotlib (extra ``report``) isn't installed.
@@ -31,6 +32,9 @@ def write_files(study: Study, folder: Path) -> list[Path]:
     rows_frame(study).write_csv(written[0], float_precision=6)
     claims_frame(study).write_csv(written[1], float_precision=6)
     written[2].write_text(json.dumps(plain(study.to_dict()), ensure_ascii=False, indent=1), encoding="utf-8")
+    if study.contrasts:
+        written.append(folder / "contrasts.csv")
+        contrasts_frame(study).write_csv(written[-1], float_precision=6)
     curves: dict[tuple[str, str], str] = {}
     for result in study.results:
         for order in result.study_set.orders:
@@ -54,11 +58,22 @@ def rows_frame(study: Study) -> pl.DataFrame:
 
 
 def claims_frame(study: Study) -> pl.DataFrame:
-    """The lifts, those of the means first."""
+    """The lifts of the stack, those of the means first."""
+    return _claims([*study.headlines, *study.by_k]).drop("method")
+
+
+def contrasts_frame(study: Study) -> pl.DataFrame:
+    """The lifts of variants over the stack and each other."""
+    return _claims(study.contrasts)
+
+
+def _claims(claims: list[Claim]) -> pl.DataFrame:
     import polars as pl
 
-    claims: list[Claim] = [*study.headlines, *study.by_k]
-    lines: list[dict[str, Any]] = [each.to_dict() | {"over": ", ".join(each.over)} for each in claims]
+    lines: list[dict[str, Any]] = [
+        each.to_dict() | {"over": ", ".join(each.over if len(set(each.over)) > 1 else each.over[:1])}
+        for each in claims
+    ]
     return pl.DataFrame(lines, infer_schema_length=None)
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from metarec_sdk.evaluation.k_shot import Claim, SetResult, Study
+from metarec_sdk.evaluation.k_shot import VARIANT, Claim, SetResult, Study
 from metarec_sdk.evaluation.rows import RANKED_BY, Row
-from metarec_sdk.evaluation.scores import NO_SUPPORT, OTHER_SUPPORT, RECOMMENDER
+from metarec_sdk.evaluation.scores import NO_SUPPORT, OTHER_SUPPORT, RECOMMENDER, WITHOUT
 
 
 def markdown(study: Study, curves: Mapping[tuple[str, str], str]) -> str:
@@ -33,8 +33,14 @@ def markdown(study: Study, curves: Mapping[tuple[str, str], str]) -> str:
         "",
         "## Over its own parts, mean of k ≥ 1",
         "",
-        *_parts_table(study.results),
+        *_parts_table(study.results, without=False),
+        "",
+        "## Over itself without a member, the other gates as they were, mean of k ≥ 1",
+        "",
+        *_parts_table(study.results, without=True),
     ]
+    if study.contrasts:
+        parts += ["", "## Variants, mean of k ≥ 1", "", *_contrast_table(study.contrasts)]
     for result in study.results:
         parts += _set_section(result, curves)
     return "\n".join(parts) + "\n"
@@ -59,8 +65,28 @@ def _lifts_by_k(study: Study) -> list[str]:
     return _table(["set", "order", *(f"k = {k}" for k in ks)], rows)
 
 
-def _parts_table(results: Sequence[SetResult]) -> list[str]:
-    claims = [each for result in results for each in result.over_parts]
+def _contrast_table(claims: Iterable[Claim]) -> list[str]:
+    rows = [
+        [
+            each.set_name,
+            each.order,
+            each.method.removeprefix(VARIANT),
+            each.over[0].removeprefix(VARIANT),
+            _lift(each),
+            _p(each.p_holm),
+        ]
+        for each in claims
+    ]
+    return _table(["set", "order", "variant", "over", "lift (95 %)", "p, Holm"], rows)
+
+
+def _parts_table(results: Sequence[SetResult], *, without: bool) -> list[str]:
+    claims = [
+        each
+        for result in results
+        for each in result.over_parts
+        if each.over[0].startswith(WITHOUT) == without
+    ]
     parts = list(dict.fromkeys(each.over[0] for each in claims))
     cells = {(each.set_name, each.order, each.over[0]): each for each in claims}
     rows = []
@@ -105,7 +131,7 @@ def _methods_table(rows: Sequence[Row]) -> list[str]:
             row = by_case.get((method, k))
             cells.append("–" if row is None else _score(row, row.method == strictest[row.k]))
         lines.append([f"**{method}**" if method == RECOMMENDER else method, *cells])
-    order = (RECOMMENDER, "member", "baseline", "variant", NO_SUPPORT, OTHER_SUPPORT)
+    order = (RECOMMENDER, "member", "baseline", "ablation", NO_SUPPORT, OTHER_SUPPORT)
     kinds = {row.method: row.kind for row in rows}
     place = {name: number for number, name in enumerate(order)}
     lines.sort(key=lambda line: place.get(line[0].strip("*"), place.get(kinds[line[0].strip("*")], 3)))

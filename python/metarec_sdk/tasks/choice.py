@@ -52,13 +52,16 @@ def paired(worse: NDArray[Any], better: NDArray[Any]) -> tuple[float, float]:
 def choose_n_tasks(
     losses: Mapping[int, NDArray[Any]],
     random_losses: Mapping[int, NDArray[Any]] | None = None,
+    *,
+    least: int = 1,
 ) -> Choice:
     """The smallest number of tasks within one standard error of the best, and 1 unless it is clearly beaten.
 
     losses: n_tasks -> f[v], the loss of the same v validation episodes in the same order; 1 has to be
     among them. A number is admitted only where it beats one task by more than one standard error of the
     paired differences and, where random_losses holds it, random clusters of that number as well: what
-    random clusters reach too is the work of more parameters, not of the tasks.
+    random clusters reach too is the work of more parameters, not of the tasks. Above 1, least admits every
+    number from there on without proof, and no other, where there is one.
 
     Raises `ArgumentError` without 1 or for arrays of different lengths, `DataError` for a loss that isn't
     finite.
@@ -82,6 +85,8 @@ def choose_n_tasks(
         rivals = [arrays[1], *([control[n]] if n in control else [])]
         if n != 1 and all(mean > error for mean, error in (paired(rival, values) for rival in rivals)):
             admitted.append(n)
+    if least > 1:
+        admitted = [n for n in arrays if n >= least] or admitted
     best = min(admitted, key=lambda n: (arrays[n].mean(), n))
     behind = {n: paired(values, arrays[best]) for n, values in arrays.items()}
     chosen = min(n for n in admitted if n == best or behind[n][0] <= behind[n][1])

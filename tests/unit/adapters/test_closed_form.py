@@ -126,6 +126,26 @@ def test_task_means_are_learned_where_tasks_want_other_items(world, mean_backbon
     assert scores[1, :8].mean() < scores[1, 8:16].mean()
 
 
+def test_tasks_without_proof_ship_what_was_learned(world, mean_backbone, natpar):
+    """Queries by chance teach nothing, so that nothing of the tasks passes; without proof all of it ships."""
+    rng = np.random.default_rng(0)
+
+    def noise(data):
+        query = [rng.choice(32, 3, replace=False).tolist() for _ in range(len(data.episodes))]
+        episodes = Episodes(data.episodes.support, Histories.from_lists(query), data.episodes.users)
+        return type(data)(episodes, data.memberships, data.task)
+
+    made, validation = noise(world(200, seed=1)), noise(world(200, seed=2))
+    proved, unproved = (
+        fit(made, validation, mean_backbone, natpar, epochs=2, learn_adapters=False, prove_tasks=prove)
+        for prove in (True, False)
+    )
+    assert "prior_mean" not in proved.head
+    means = unproved.head["prior_mean"]
+    assert means.shape[0] == 3
+    assert unproved.losses["head/after"] == unproved.losses["head/task means"]
+
+
 def test_ridge_prior_is_learned(world, mean_backbone, ridge):
     ridge.restore({"precision": np.full(8, 100.0, np.float32)})  # far too stiff
     made, validation = world(300, seed=1, differ=False), world(200, seed=2, differ=False)

@@ -137,3 +137,10 @@ def test_a_data_set_brings_its_tables_and_a_given_one_goes_before_them(log, tmp_
     path = tmp_path / "items.csv"
     path.write_text("item_id,title\n101,Alien\n")
     assert read_given("dataset:small", path, None).items["item_id"].to_list() == [101]
+
+
+@pytest.mark.parametrize(("option", "order"), [((), "time"), (("--order", "none"), "none")])
+def test_the_meaning_of_the_order_can_be_stated(metarec_json, metarec, log, tmp_path, option, order):
+    report = metarec_json("fit", log, "--out", tmp_path / "model", *FIT, *QUICK, *option)
+    assert report["order"] == order
+    assert metarec("fit", log, "--out", tmp_path / "other", *FIT, "--order", "row").exit_code == 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 
 import numpy as np
 import polars as pl
@@ -15,8 +16,10 @@ from metarec_sdk.evaluation.baselines.popularity import Popularity
 from metarec_sdk.evaluation.bootstrap import paired_bootstrap
 from metarec_sdk.evaluation.cases import WHOLE
 from metarec_sdk.evaluation.judging import CaseScores
-from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study, study_sets
+from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study_sets
 from metarec_sdk.evaluation.k_shot.claims import Claim, Lifted, claim, holm, p_value
+from metarec_sdk.evaluation.k_shot.set_run import SetRun
+from metarec_sdk.evaluation.k_shot.workers import THREAD_COUNTS
 from metarec_sdk.evaluation.metrics import METRICS, STRATA
 from metarec_sdk.evaluation.rows import column
 from metarec_sdk.evaluation.scores import RECOMMENDER, CaseBoard, MethodScores
@@ -161,7 +164,7 @@ def test_a_study_resumes_and_grows(data, monkeypatch):
     next(iter(files)).with_suffix(".7.partial").write_text("{")  # what a killed run leaves
 
     ran = []
-    monkeypatch.setattr(study, "_run", _recorded(study._run, ran))
+    monkeypatch.setattr(SetRun, "run", _recorded(SetRun.run, ran))
     again = run_study([COAT], small, data / "out")
     assert not ran
     assert again.headlines == first.headlines
@@ -176,41 +179,89 @@ def test_a_study_resumes_and_grows(data, monkeypatch):
     assert all(path.stat().st_mtime_ns == written for path, written in files.items())
     report = grown.results[0].report
     assert report.find("variant: one task", 3, "random").seeds == (0, 1)
-    assert {each.over[0] for each in grown.results[0].over_parts} >= {"popularity", "variant: one task"}
+    assert {each.over[0] for each in grown.results[0].over_parts} >= {"popularity", "member: backbone"}
+    contrast = grown.contrasts[0]
+    assert (contrast.method, set(contrast.over)) == ("variant: one task", {RECOMMENDER})
+    assert contrast.lift == pytest.approx(0.0)  # the stand-in is the same whatever it is asked for
 
 
 def _recorded(run, ran):
-    def recorded(job, *rest):
+    def recorded(self, job, path):
         ran.append(job)
-        return run(job, *rest)
+        return run(self, job, path)
 
     return recorded
 
 
-def test_other_code_or_budget_has_other_cells(monkeypatch):
-    one = plan.jobs(Plan(), "hash", {})
+def test_other_code_or_budget_has_other_cells(data, monkeypatch):
+    log = COAT.read()
+    one = plan.jobs(Plan(), COAT, log, "hash", {})
     assert len({job.key for job in one}) == len(one)
-    fewer = plan.jobs(Plan(budget=2), "hash", {})
+    fewer = plan.jobs(Plan(budget=2), COAT, log, "hash", {})
     assert [a.key == b.key for a, b in zip(one, fewer)] == [
         job.contestant is None or len(job.contestant.grid) <= 2 for job in one
     ]
     monkeypatch.setattr(plan, "code_fingerprint", lambda parts: "changed")
-    assert not {job.key for job in one} & {job.key for job in plan.jobs(Plan(), "hash", {})}
+    assert not {job.key for job in one} & {job.key for job in plan.jobs(Plan(), COAT, log, "hash", {})}
+
+
+def test_a_set_without_order_is_fitted_as_one(data):
+    """The rows of such a set are shuffled, and "auto" would believe that order."""
+    shuffled, ordered = COAT, StudySet(name="coat", dataset="coat", about="", ordered=True)
+    keys = []
+    for study_set, order in ((shuffled, "none"), (ordered, None)):
+        found = plan.jobs(Plan(variants=("one task",)), study_set, study_set.read(), "hash", {})
+        stacks = [job for job in found if job.contestant is None]
+        assert {job.arguments.get("order") for job in stacks} == {order}
+        keys.append({job.key for job in stacks})
+    assert not keys[0] & keys[1]
+
+
+def test_several_processes_write_the_same_cells(data):
+    one = run_study([COAT], Plan(ks=(0, 1), seeds=(0,), budget=1, n_draws=200), data / "out")
+    removed = [
+        path
+        for path in (data / "out" / "cells" / "coat").iterdir()
+        if path.name.startswith(("item-knn", "popularity", "ease"))
+    ]
+    for path in removed:
+        path.unlink()
+    messages = []
+    before = {name: os.environ.get(name) for name in THREAD_COUNTS}
+    two = run_study(
+        [COAT],
+        Plan(ks=(0, 1), seeds=(0,), budget=1, n_draws=200),
+        data / "out",
+        processes=2,
+        progress=lambda done, total, message: messages.append((done, total, message)),
+    )
+    assert len(removed) == 3
+    assert all(path.exists() for path in removed)
+    assert [done for done, _, _ in messages] == [7, 8, 9, 10, 10]
+    assert before == {name: os.environ.get(name) for name in THREAD_COUNTS}
+    for row in one.results[0].report.rows:
+        same = two.results[0].report.find(row.method, row.k, row.order)
+        assert same.metrics == row.metrics
+    with pytest.raises(ArgumentError):
+        run_study([COAT], Plan(), data / "out", processes=0)
 
 
 def test_the_command_writes_tables_and_curves(data, metarec_command):
     out = data / "out"
-    study_of = run_study([COAT], Plan(seeds=(0,), budget=1), out)
+    study_of = run_study([COAT], Plan(seeds=(0,), budget=1, variants=("one task",)), out)
     written = write_files(study_of, out)
     assert {path.name for path in written} == {
-        *("k-shot.csv", "k-shot.json", "claims.csv", "tables.md", "coat-random.svg")
+        *("k-shot.csv", "k-shot.json", "claims.csv", "contrasts.csv", "tables.md", "coat-random.svg")
     }
+    contrasts = pl.read_csv(out / "contrasts.csv")
+    assert contrasts.select("method", "over").rows() == [("variant: one task", RECOMMENDER)]
     rows = pl.read_csv(out / "k-shot.csv")
     assert set(rows["set"]) == {"coat"}
     assert {"lift_low", "ndcg@10_high", "protocol_hash", "fit_seconds"} <= set(rows.columns)
     assert rows["protocol_hash"].n_unique() == 1
     tables = (out / "tables.md").read_text()
     assert "| **recommender** |" in tables
+    assert "| coat | random | one task | recommender |" in tables
     assert "coat-random.svg" in tables
     assert (out / "coat-random.svg").read_text().startswith("<svg")
     costs = json.loads((out / "k-shot.json").read_text())["sets"][0]["costs"]

@@ -62,3 +62,13 @@ def test_bad_input():
         choose_n_tasks({1: np.zeros(3), 4: np.zeros(4)})
     with pytest.raises(DataError, match="finite"):
         choose_n_tasks({1: np.zeros(3), 4: np.array([0, np.nan, 0])})
+
+
+def test_tasks_that_are_asked_for_need_no_proof():
+    table = losses(c1=0.0, c4=0.05, c8=0.2)
+    assert choose_n_tasks(table).n_tasks == 1
+    choice = choose_n_tasks(table, least=2)
+    assert choice.n_tasks == 4
+    assert [row.chosen for row in choice.table] == [False, True, False]
+    assert choose_n_tasks(table, least=8).n_tasks == 8
+    assert choose_n_tasks(table, least=9).n_tasks == 1  # there are no so many

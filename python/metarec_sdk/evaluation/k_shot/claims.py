@@ -10,12 +10,13 @@ import numpy as np
 
 from metarec_sdk.evaluation.bootstrap import Resampled, bca
 from metarec_sdk.evaluation.rows import column
+from metarec_sdk.evaluation.scores import RECOMMENDER
 from metarec_sdk.types import Float64
 
 
 @dataclass(frozen=True, slots=True)
 class Claim:
-    """The stack's relative gain in NDCG@10 over other methods on the same users."""
+    """The relative gain in NDCG@10 of the stack, or of a variant, over other methods on the same users."""
 
     set_name: str
     order: str
@@ -32,6 +33,8 @@ class Claim:
     """Two-sided bootstrap p-value that the lift is 0."""
     p_holm: float | None = None
     """The same, corrected for all claims of its family."""
+    method: str = RECOMMENDER
+    """Whose gain it is."""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-able."""
@@ -61,7 +64,9 @@ class Lifted:
         return cls(other, float(value), draws, jackknife)
 
 
-def claim(set_name: str, order: str, k: int | None, lifts: Sequence[Lifted]) -> Claim:
+def claim(
+    set_name: str, order: str, k: int | None, lifts: Sequence[Lifted], method: str = RECOMMENDER
+) -> Claim:
     """The claim about one lift, or about the mean of several.
 
     Averaging draw by draw keeps the pairing: `rows_of` resamples the users of every k alike.
@@ -70,7 +75,7 @@ def claim(set_name: str, order: str, k: int | None, lifts: Sequence[Lifted]) -> 
     draws = np.mean([each.draws for each in lifts], axis=0)
     estimate = bca(value, draws, np.mean([each.leave_one_out for each in lifts], axis=0))
     over = tuple(each.over for each in lifts)
-    return Claim(set_name, order, k, over, value, estimate.low, estimate.high, p_value(draws))
+    return Claim(set_name, order, k, over, value, estimate.low, estimate.high, p_value(draws), method=method)
 
 
 def p_value(draws: Float64) -> float:

@@ -5,29 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
+
 import metarec_sdk
+from metarec_sdk.data import Interactions
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.evaluation.baselines import CONTESTANTS, Contestant
+from metarec_sdk.evaluation.k_shot.sets import StudySet
+from metarec_sdk.evaluation.k_shot.variants import VARIANTS
 from metarec_sdk.evaluation.scores import RECOMMENDER
 from metarec_sdk.recommender import Recommender
 
-SCHEMA = 1
+SCHEMA = 2
 """Version of what a cell's file holds."""
-
-VARIANTS: dict[str, dict[str, Any]] = {
-    RECOMMENDER: {},
-    "no outer loop": {"meta_learner": "none"},
-    "one task": {"clusterer": "none"},
-    "factors backbone": {"backbone": "factors"},
-}
-"""Arguments of `Recommender` for the default stack and for what may be left out or exchanged in it."""
-
-VARIANT = "variant: "
-"""Prefix of their method names in reports."""
 
 _BASELINE_CODE = ("data", "evaluation/baselines", "heads", "ranking")
 _STACK_CODE = (
@@ -74,6 +68,12 @@ class Job:
     """SHA-256, hexadecimal, of everything that the result depends on."""
     contestant: Contestant | None
     """The baseline; None for the stack and its variants."""
+    arguments: Mapping[str, Any] = field(default_factory=dict)
+    """Of `Recommender`, for the stack and its variants."""
+    users: pl.DataFrame | None = None
+    """The users' table, for a variant that is told of tasks."""
+    target_only: bool = False
+    """Whether the events of other domains are left out of training."""
 
     def path(self, folder: Path, set_name: str) -> Path:
         """Where the result lies."""
@@ -82,17 +82,29 @@ class Job:
 
     def recommender(self) -> Recommender:
         """The unfitted stack."""
-        return Recommender(**VARIANTS[self.contender], seed=self.seed, progress=False)
+        return Recommender(**self.arguments, seed=self.seed, progress=False)
 
 
-def jobs(plan: Plan, prepared_hash: str, refused: Mapping[str, str]) -> list[Job]:
-    """The jobs of one set; baselines run with the first seed only, as `evaluate` does."""
+def jobs(
+    plan: Plan, study_set: StudySet, log: Interactions, prepared_hash: str, refused: Mapping[str, str]
+) -> list[Job]:
+    """The jobs of one set, those that train longest first; baselines run with the first seed only, as in
+    `evaluate`. Variants that the set has nothing for are left out."""
     found = []
     stack_code, baseline_code = code_fingerprint(_STACK_CODE), code_fingerprint(_BASELINE_CODE)
     for name in (RECOMMENDER, *plan.variants):
+        variant = VARIANTS[name]
+        if not variant.applies(study_set):
+            continue
+        arguments = dict(variant.arguments)
+        if not study_set.ordered:
+            # Its rows were shuffled, which "auto" can't tell from an order.
+            arguments["order"] = "none"
+        users = variant.table(study_set, log)
+        told = None if users is None else hashlib.sha256(users.write_csv().encode()).hexdigest()
         for seed in plan.seeds:
-            key = _key(prepared_hash, stack_code, name, seed, VARIANTS[name])
-            found.append(Job(name, seed, key, None))
+            key = _key(prepared_hash, stack_code, name, seed, arguments, told, variant.target_only)
+            found.append(Job(name, seed, key, None, arguments, users, variant.target_only))
     for contestant in CONTESTANTS:
         if contestant.name not in refused:
             grid = [dict(settings) for settings in contestant.grid[: plan.budget]]

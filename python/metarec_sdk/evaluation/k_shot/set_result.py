@@ -11,11 +11,12 @@ from metarec_sdk.evaluation.baselines import CONTESTANTS
 from metarec_sdk.evaluation.evaluation_report import EvaluationReport, ProtocolRecord
 from metarec_sdk.evaluation.k_shot.cells import read_cell
 from metarec_sdk.evaluation.k_shot.claims import Claim, Lifted, claim
-from metarec_sdk.evaluation.k_shot.plan import VARIANT, Job, Plan
+from metarec_sdk.evaluation.k_shot.plan import Job, Plan
 from metarec_sdk.evaluation.k_shot.sets import StudySet
+from metarec_sdk.evaluation.k_shot.variants import CONTRASTS, method_of
 from metarec_sdk.evaluation.leak_check import LeakCheck, leak_check
 from metarec_sdk.evaluation.rows import Row, rows_of
-from metarec_sdk.evaluation.scores import RECOMMENDER, CaseBoard
+from metarec_sdk.evaluation.scores import RECOMMENDER, WITHOUT, CaseBoard
 
 POPULARITY = "popularity"
 
@@ -45,7 +46,9 @@ class SetResult:
     claims: list[Claim]
     """Over the strictest baseline: at each k, and in the mean of k ≥ 1; for each order."""
     over_parts: list[Claim]
-    """Over plain popularity, the stack's own members and its variants, in the mean of k ≥ 1."""
+    """Over plain popularity, the stack's own members and itself without each, in the mean of k ≥ 1."""
+    contrasts: list[Claim]
+    """Variants over the stack and over each other, in the mean of k ≥ 1."""
     costs: list[Cost]
     missing: tuple[str, ...]
     """Contenders that have no result yet."""
@@ -76,7 +79,7 @@ def set_result(
             )
             for board in cell["cases"]:
                 _merge(boards, board, job)
-    rows, checks, claims, over_parts = _compare(study_set.name, boards.values(), plan)
+    rows, checks, claims, over_parts, contrasts = _compare(study_set.name, boards.values(), plan)
     counts = {
         "events": log.n_events,
         "users": log.n_users,
@@ -85,18 +88,19 @@ def set_result(
     }
     seconds = sum(cost.seconds for cost in costs)
     report = EvaluationReport(rows, checks, [record], plan.seeds, plan.budget, refused, seconds)
-    return SetResult(study_set, counts, report, claims, over_parts, costs, missing)
+    return SetResult(study_set, counts, report, claims, over_parts, contrasts, costs, missing)
 
 
 def _compare(
     name: str, boards: Iterable[CaseBoard], plan: Plan
-) -> tuple[list[Row], list[LeakCheck], list[Claim], list[Claim]]:
-    """Rows, leak checks, claims over the strictest baseline, and claims over parts."""
+) -> tuple[list[Row], list[LeakCheck], list[Claim], list[Claim], list[Claim]]:
+    """Rows, leak checks, claims over the strictest baseline, over parts, and between variants."""
     rows: list[Row] = []
     checks: list[LeakCheck] = []
     claims: list[Claim] = []
     over_strictest: dict[str, list[Lifted]] = {}
     over_parts: dict[tuple[str, str], list[Lifted]] = {}
+    contrasts: dict[tuple[str, str, str], list[Lifted]] = {}
     unpersonal = {each.name for each in CONTESTANTS if not each.personal}
     for board in boards:
         _, order, k = board.key
@@ -110,11 +114,18 @@ def _compare(
         if k > 0:
             over_strictest.setdefault(order, []).append(lifted)
             for part in names:
-                if part == POPULARITY or part.startswith(("member: ", VARIANT)):
+                if part == POPULARITY or part.startswith(("member: ", WITHOUT)):
                     lifts = over_parts.setdefault((order, part), [])
                     lifts.append(Lifted.between(resampled, names, RECOMMENDER, part))
+            for pair in CONTRASTS:
+                method, other = map(method_of, pair)
+                if method in names and other in names:
+                    lifts = contrasts.setdefault((order, method, other), [])
+                    lifts.append(Lifted.between(resampled, names, method, other))
     claims += [claim(name, order, None, lifts) for order, lifts in over_strictest.items()]
-    return rows, checks, claims, [claim(name, key[0], None, lifts) for key, lifts in over_parts.items()]
+    parts = [claim(name, order, None, lifts) for (order, _), lifts in over_parts.items()]
+    pairs = [claim(name, order, None, lifts, method) for (order, method, _), lifts in contrasts.items()]
+    return rows, checks, claims, parts, pairs
 
 
 def _merge(boards: dict[tuple[str, str, int], CaseBoard], board: CaseBoard, job: Job) -> None:
@@ -122,7 +133,7 @@ def _merge(boards: dict[tuple[str, str, int], CaseBoard], board: CaseBoard, job:
     methods = board.methods
     if job.contestant is None and job.contender != RECOMMENDER:
         variant = methods[RECOMMENDER]
-        variant.method, variant.kind = f"{VARIANT}{job.contender}", "ablation"
+        variant.method, variant.kind = method_of(job.contender), "ablation"
         methods = {variant.method: variant}
     if board.key not in boards:
         boards[board.key] = CaseBoard(

@@ -11,8 +11,12 @@ import polars as pl
 
 from metarec_sdk.data import Interactions, datasets
 from metarec_sdk.data.interactions import REQUIRED
-from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.evaluation.protocols import ColdStart
+from metarec_sdk.errors import DataError, UnknownIdError
+from metarec_sdk.evaluation.k_shot.domains import apart, twins
+from metarec_sdk.evaluation.protocols import ColdStart, CrossDomain
+
+TASK = "task"
+"""Column of the users' tables of known tasks."""
 
 SAMPLE_SEED = 20_250_101
 """Seed of the users kept under a cap, and of the order given to rows that have none."""
@@ -44,14 +48,43 @@ class StudySet:
     """Users kept, drawn with `SAMPLE_SEED`; None keeps all."""
     only: tuple[str, str] | None = None
     """Column and the one value of it that is kept."""
+    known: tuple[str, ...] = ()
+    """Columns of the users' table whose values together are a person's known task."""
+    domains: tuple[str, str] | None = None
+    """Two domains that share their people; items of the second that are one of the first's are left out, see
+    `metarec_sdk.evaluation.k_shot.domains.twins`."""
+    view: Literal["together", "apart", "transfer"] = "together"
+    """Of two domains: one catalogue; everybody as a person of each domain, which is the known task; or the
+    second ranked from events in the first."""
 
     @property
     def orders(self) -> tuple[Literal["time", "random"], ...]:
         """The orders judged."""
         return ("time", "random") if self.ordered else ("random",)
 
-    def protocol(self, ks: tuple[int, ...]) -> ColdStart:
+    @property
+    def has_tasks(self) -> bool:
+        """Whether there are known tasks."""
+        return bool(self.known) or self.view == "apart"
+
+    def tasks(self, log: Interactions) -> pl.DataFrame:
+        """``user_id`` and `TASK` of everybody in a log of the set; null where a column is."""
+        users = pl.DataFrame({"user_id": log.frame["user_id"].unique().sort()})
+        if self.view == "apart":
+            return users.with_columns(pl.col("user_id").str.split("@").list.last().alias(TASK))
+        table = datasets.load(self.dataset).users
+        if table is None:
+            raise DataError(f"{self.dataset} has no users.parquet, which {self.name} takes its tasks from")
+        columns = [pl.col(name).cast(pl.String) for name in self.known]
+        labels = table.select("user_id", pl.concat_str(columns, separator=", ").alias(TASK))
+        return users.join(labels.unique("user_id"), on="user_id", how="left", maintain_order="left")
+
+    def protocol(self, ks: tuple[int, ...]) -> ColdStart | CrossDomain:
         """How the log is cut."""
+        if self.domains is not None and self.view == "transfer":
+            source, target = self.domains
+            # People are few and their targets many: more of them are worth more than a long support.
+            return CrossDomain(source=source, target=target, ks=ks, held_out=self.held_out, min_users=400)
         return ColdStart(ks=ks, orders=self.orders, held_out=self.held_out)
 
     def read(self, max_users: int | None = None) -> Interactions:
@@ -64,6 +97,8 @@ class StudySet:
         if self.only is not None:
             log = log.filter(pl.col(self.only[0]) == self.only[1])
         log = log.replaced(log.frame.select(REQUIRED))
+        if self.domains is not None:
+            log = log.filter(~pl.col("item_id").is_in(twins(log.frame, self.domains)))
         cap = self.max_users if max_users is None else max_users
         users = log.frame["user_id"].unique().sort()
         if cap and cap < len(users):
@@ -75,6 +110,8 @@ class StudySet:
         frame = log.frame.sort("user_id", "item_id", "row").unique(
             ["user_id", "item_id"], keep="first", maintain_order=True
         )
+        if self.view == "apart":
+            frame = apart(frame)
         return _renumbered(log, frame[rng.permutation(frame.height)])
 
 
@@ -92,6 +129,7 @@ SETS: tuple[StudySet, ...] = (
         ordered=False,
         held_out=0.35,
         only=("split", "train"),
+        known=("gender",),
     ),
     StudySet(
         name="lastfm-s3rec", dataset="lastfm-s3rec", about="music, artists heard", ordered=True, held_out=0.35
@@ -140,7 +178,15 @@ SETS: tuple[StudySet, ...] = (
         held_out=0.3,
         max_users=800,
     ),
-    StudySet(name="ml-1m", dataset="ml-1m", about="films rated", ordered=True, held_out=0.3, max_users=800),
+    StudySet(
+        name="ml-1m",
+        dataset="ml-1m",
+        about="films rated",
+        ordered=True,
+        held_out=0.3,
+        max_users=800,
+        known=("gender", "age_label"),
+    ),
     StudySet(
         name="ml-1m-time",
         dataset="ml-1m",
@@ -148,6 +194,7 @@ SETS: tuple[StudySet, ...] = (
         ordered=True,
         clock=True,
         max_users=1500,
+        known=("gender", "age_label"),
     ),
     StudySet(
         name="amazon-beauty", dataset="amazon-beauty", about="shopping, reviews", ordered=True, max_users=6000
@@ -158,6 +205,33 @@ SETS: tuple[StudySet, ...] = (
         about="shopping in two domains, reviews",
         ordered=False,
         max_users=1500,
+        domains=("sport", "phone"),
+    ),
+    StudySet(
+        name="amazon-apart-sport-phone",
+        dataset="amazon-cross-sport-phone",
+        about="shopping in two domains, reviews; everybody as two people, one for each domain",
+        ordered=False,
+        max_users=1500,
+        domains=("sport", "phone"),
+        view="apart",
+    ),
+    *(
+        StudySet(
+            name=f"transfer-{source}-{target}",
+            dataset=dataset,
+            about=f"shopping: {target} ranked from reviews in {source}",
+            ordered=False,
+            held_out=0.3,
+            max_users=2500,
+            domains=(source, target),
+            view="transfer",
+        )
+        for source, target, dataset in (
+            ("sport", "phone", "amazon-cross-sport-phone"),
+            ("phone", "sport", "amazon-cross-sport-phone"),
+            ("sport", "cloth", "amazon-cross-sport-cloth"),
+        )
     ),
 )
 """Smallest first, so that an interrupted study has whole sets. The caps fit two cores; ``max_users=0`` lifts

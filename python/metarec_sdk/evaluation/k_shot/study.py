@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import os
-import platform
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from time import perf_counter, process_time
 from typing import Any
 
-import numpy as np
-
-import metarec_sdk
-from metarec_sdk import _core
-from metarec_sdk.evaluation.baselines import CONTESTANTS
-from metarec_sdk.evaluation.contest import Contest, refusals
-from metarec_sdk.evaluation.encoded_window import EncodedWindow
-from metarec_sdk.evaluation.evaluation_report import ProtocolRecord
-from metarec_sdk.evaluation.group import Group
-from metarec_sdk.evaluation.k_shot.cells import write_cell
+from metarec_sdk.errors import ArgumentError
 from metarec_sdk.evaluation.k_shot.claims import Claim, holm
-from metarec_sdk.evaluation.k_shot.peak_memory import forget_peak, peak_mib
-from metarec_sdk.evaluation.k_shot.plan import Job, Plan, jobs
+from metarec_sdk.evaluation.k_shot.plan import Plan
 from metarec_sdk.evaluation.k_shot.set_result import POPULARITY, SetResult, set_result
+from metarec_sdk.evaluation.k_shot.set_run import SetRun
 from metarec_sdk.evaluation.k_shot.sets import StudySet
+from metarec_sdk.evaluation.k_shot.workers import run_all, workers
 from metarec_sdk.types import Progress, no_progress
 
 
@@ -46,6 +35,11 @@ class Study:
         return holm([each for result in self.results for each in result.claims if each.k is not None])
 
     @property
+    def contrasts(self) -> list[Claim]:
+        """Variants against the stack and each other in the mean of k ≥ 1, corrected together."""
+        return holm([each for result in self.results for each in result.contrasts])
+
+    @property
     def failures(self) -> list[str]:
         """What must not be released: a leak, or a stack that is worse than plain popularity beyond chance."""
         found = []
@@ -65,6 +59,7 @@ class Study:
             "plan": asdict(self.plan),
             "headlines": [each.to_dict() for each in self.headlines],
             "by_k": [each.to_dict() for each in self.by_k],
+            "contrasts": [each.to_dict() for each in self.contrasts],
             "sets": [
                 {
                     "set": asdict(result.study_set),
@@ -85,72 +80,46 @@ def run_study(
     folder: Path,
     *,
     run: bool = True,
+    processes: int = 1,
     progress: Progress = no_progress,
 ) -> Study:
-    """Run what has no result in the folder yet, one job after the other, and put all results together.
+    """Run what has no result in the folder yet and put all results together.
 
     Args:
         sets: the data sets, in the order in which they run.
         plan: the contenders and how hard each is tried.
         folder: holds one file a job under ``cells/``; interrupted or extended runs go on from there.
         run: False to put together what there is.
+        processes: jobs of a set that run at the same time.
         progress: called as ``progress(done, total, message)`` with jobs of the sets reached so far.
 
     Raises:
+        ArgumentError: ``processes`` is below 1.
         DataError: a set can't be cut.
         UnknownIdError: a set's data isn't there.
     """
+    if processes < 1:
+        raise ArgumentError(f"processes must be at least 1, got {processes}")
     results = []
     done = 0
-    for number, study_set in enumerate(sets):
-        log = study_set.read(plan.max_users)
-        protocol = study_set.protocol(plan.ks)
-        prepared = protocol.prepare(log)
-        group = Group([prepared])
-        refused = refusals(CONTESTANTS, group)
-        wanted = jobs(plan, prepared.hash, refused)
-        total = done + len(wanted) * (len(sets) - number)
-        validation: EncodedWindow | None = None
-        for job in wanted:
-            path = job.path(folder, study_set.name)
-            if run and not path.exists():
-                progress(done, total, f"{study_set.name}: {job.contender}, seed {job.seed}")
-                if job.contestant is not None and validation is None:
-                    validation = group.validation()
-                _run(job, group, validation, plan, path, study_set.name)
-            done += 1
-        progress(done, total, study_set.name)
-        record = ProtocolRecord.of(protocol, prepared, log)
-        found = set_result(study_set, log, record, wanted, refused, plan, folder)
-        results += [] if found is None else [found]
+    with workers(processes if run else 1) as pool:
+        for number, study_set in enumerate(sets):
+            found = SetRun.of(study_set, plan)
+            total = done + len(found.jobs) * (len(sets) - number)
+            paths = [(job, job.path(folder, study_set.name)) for job in found.jobs]
+            wanted = [(job, path) for job, path in paths if run and not path.exists()]
+            done += len(paths) - len(wanted)
+            if pool is None:
+                for job, path in wanted:
+                    progress(done, total, f"{study_set.name}: {job.contender}, seed {job.seed}")
+                    found.run(job, path)
+                    done += 1
+            elif wanted:
+                progress(done, total, f"{study_set.name}: {len(wanted)} jobs, {processes} at a time")
+                for job in run_all(pool, study_set, plan, wanted):
+                    done += 1
+                    progress(done, total, f"{study_set.name}: {job.contender}, seed {job.seed} done")
+            progress(done, total, study_set.name)
+            result = set_result(study_set, found.log, found.record, found.jobs, found.refused, plan, folder)
+            results += [] if result is None else [result]
     return Study(plan, results)
-
-
-def _run(
-    job: Job, group: Group, validation: EncodedWindow | None, plan: Plan, path: Path, set_name: str
-) -> None:
-    contest = Contest.of(group)
-    forget_peak()
-    began, began_cpu = perf_counter(), process_time()
-    if job.contestant is None:
-        contest.run_recommender(job.recommender(), job.seed, group, None, None, lambda _: None)
-    elif validation is not None:
-        contest.run_baseline(job.contestant, validation, plan.budget, job.seed, lambda _: None)
-    facts = {
-        "set": set_name,
-        "contender": job.contender,
-        "seed": job.seed,
-        "key": job.key,
-        "seconds": perf_counter() - began,
-        "cpu_seconds": process_time() - began_cpu,
-        "peak_mib": peak_mib(),
-        "machine": {
-            "system": platform.platform(),
-            "isa": _core.isa(),
-            "cores": os.cpu_count(),
-            "python": platform.python_version(),
-            "metarec_sdk": metarec_sdk.__version__,
-            "numpy": np.__version__,
-        },
-    }
-    write_cell(path, contest, facts)

@@ -89,8 +89,8 @@ class ColdStart:
             seed=self.seed,
         )
         rng = np.random.default_rng([self.seed, 1])
-        test_histories = _discoveries(test.cold, items)
-        validation_histories = _discoveries(validation.cold, items)
+        test_histories, test_users = _discoveries(test.cold, items)
+        validation_histories, validation_users = _discoveries(validation.cold, items)
         ks, min_events, notes = self._feasible(test_histories)
         n_cold = len(test_histories)
         notes.append(
@@ -100,8 +100,8 @@ class ColdStart:
         # A validation user with fewer events than the test demands is still worth having.
         least = min(min_events, max(ks) + 1)
         return Prepared(
-            Window(test.train, self._cases(test_histories, ks, min_events, rng)),
-            Window(validation.train, self._cases(validation_histories, ks, least, rng)),
+            Window(test.train, self._cases(test_histories, test_users, ks, min_events, rng)),
+            Window(validation.train, self._cases(validation_histories, validation_users, ks, least, rng)),
             items,
             protocol_hash(self.name, self.parameters, log),
             tuple(notes),
@@ -130,7 +130,12 @@ class ColdStart:
         return ks, needed, notes
 
     def _cases(
-        self, histories: Histories, ks: list[int], min_events: int, rng: np.random.Generator
+        self,
+        histories: Histories,
+        users: Vocabulary,
+        ks: list[int],
+        min_events: int,
+        rng: np.random.Generator,
     ) -> tuple[Case, ...]:
         seed = int(rng.integers(2**63))
         cases = []
@@ -139,9 +144,10 @@ class ColdStart:
                 # The same seed at every k: one order a user, cut at different places.
                 shuffle = np.random.default_rng(seed)
                 cut = episodes(histories, k, self.n_query, order=order, rng=shuffle, min_events=min_events)
-                cases.append(Case(self.name, order, k, cut))
+                cases.append(Case(self.name, order, k, cut, users))
         return tuple(cases)
 
 
-def _discoveries(log: Interactions, items: Vocabulary) -> Histories:
-    return first_visits(encode(log, items=items)[0].histories)
+def _discoveries(log: Interactions, items: Vocabulary) -> tuple[Histories, Vocabulary]:
+    encoded, users, _ = encode(log, items=items)
+    return first_visits(encoded.histories), users

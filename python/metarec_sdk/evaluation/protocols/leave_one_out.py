@@ -69,7 +69,7 @@ def _drop_last(visits: Interactions, items: Vocabulary) -> Window:
     query = encode(targets, users=users, items=items)[0].histories
     rows = np.flatnonzero(query.lengths > 0).astype(np.int32)
     episodes = Episodes(support.take(rows), query.take(rows), rows)
-    return Window(train, (Case("leave-one-out", "time", WHOLE, episodes),))
+    return Window(train, (Case("leave-one-out", "time", WHOLE, episodes, users),))
 
 
 def _tied_last(visits: pl.DataFrame) -> float:

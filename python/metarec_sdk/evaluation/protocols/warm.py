@@ -96,4 +96,4 @@ class Warm:
         discovered = first_visits(before.join(later))
         query = discovered.between(before.lengths, before.lengths + self.n_query)
         rows = np.flatnonzero(query.lengths > 0).astype(np.int32)
-        return Case(self.name, "time", WHOLE, Episodes(before.take(rows), query.take(rows), rows))
+        return Case(self.name, "time", WHOLE, Episodes(before.take(rows), query.take(rows), rows), users)
