@@ -21,6 +21,7 @@ from metarec_sdk.errors import (
     UnknownIdError,
 )
 from metarec_sdk.heads.natpar import Natpar
+from metarec_sdk.recommender.episode_scores import MEMBERS
 from metarec_sdk.types import Histories, MetaFit
 
 LIGHT = {"backbone": "factors", "meta_learner": "none", "clusterer": "none"}
@@ -303,7 +304,7 @@ def test_observers_hear_of_fits_and_batches(log):
 def test_report_is_json(log, fitted):
     report = mr.Recommender(**LIGHT, seed=3).fit(log)
     assert json.loads(json.dumps(report.to_dict(), allow_nan=False))["events"] == log.n_events
-    assert {band.serves for band in report.bands} <= {"stack", "backbone", "head", "popularity", "item-item"}
+    assert {band.serves for band in report.bands} <= {"stack", *MEMBERS}
 
 
 @pytest.mark.parametrize(
@@ -492,5 +493,5 @@ def test_what_does_not_make_the_stack_better_is_not_learned_again(log, monkeypat
     assert not report.learned.kept
     assert report.learned.gain < 0
     assert report.meta_losses == {"head/after": 1.0}
-    assert [row.name for row in report.members] == ["backbone", "head", "popularity", "item-item"]
+    assert [row.name for row in report.members] == list(MEMBERS)
     assert "meta-learning: dropped" in str(report)
