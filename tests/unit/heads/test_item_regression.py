@@ -13,7 +13,7 @@ from metarec_sdk.types import Histories, TrainingLog
 @pytest.fixture
 def log() -> TrainingLog:
     rng = np.random.default_rng(0)
-    rows = [rng.choice(40, rng.integers(1, 12), replace=False, p=None).tolist() for _ in range(200)]
+    rows = [rng.choice(40, rng.integers(1, 12), replace=False).tolist() for _ in range(200)]
     return TrainingLog(Histories.from_lists(rows), 40)
 
 
@@ -42,7 +42,8 @@ def test_the_table_keeps_the_largest_positive_weights(log, most):
     offsets, items, values = regression_table(log.histories, log.n_items, 7.0, most)
     for row in range(log.n_items):
         kept = items[offsets[row] : offsets[row + 1]]
-        expected = [item for item in np.argsort(-weights[row], kind="stable")[:most] if weights[row, item] > 0]
+        best = np.argsort(-weights[row], kind="stable")[:most]
+        expected = [item for item in best if weights[row, item] > 0]
         assert kept.tolist() == sorted(expected)
         assert (values[offsets[row] : offsets[row + 1]] == weights[row, kept]).all()
 
@@ -67,7 +68,7 @@ def test_the_member_speaks_by_the_table(log):
 
 def test_what_cannot_be_regressed_is_refused(log, monkeypatch):
     monkeypatch.setattr(item_knn, "MOST_REGRESSED", 39)
-    with pytest.raises(ArgumentError, match="40 items takes .* the bound is 39"):
+    with pytest.raises(ArgumentError, match=r"40 items takes .* the bound is 39"):
         ItemKNN(similarity="regression").fit(log, np.random.default_rng(0))
     with pytest.raises(ArgumentError, match="similarity must be"):
         ItemKNN(similarity="jaccard")

@@ -6,7 +6,7 @@ import pytest
 from metarec_sdk.heads.mixture import PopularityMixture
 from metarec_sdk.types import Histories, TrainingLog
 
-SHARES = np.array([[8, 4, 2, 1, 1, 1, 1, 1, 1], [1, 1, 1, 8, 4, 2, 1, 1, 1], [1, 1, 1, 1, 1, 1, 8, 4, 2]]) / 20
+SHARES = np.stack([np.roll([8, 4, 2, 1, 1, 1, 1, 1, 1], 3 * group) for group in range(3)]) / 20
 
 
 @pytest.fixture
