@@ -66,6 +66,8 @@ def launch_derivatives(
     states = made(n_tasks, kept, r, d_in if given.adapts_a else 0), made(n_tasks, kept, r, d_out)
     slopes = made(n_tasks, n_steps).zero_()  # tasks without rows have none
     positional, constants = _arguments(given)
+    if given.x.dtype.itemsize > 2:
+        constants["maxnreg"] = launch.MOST_REGISTERS
     kernels()[1][(n_tasks,)](
         *positional, n_steps, for_a.contiguous(), for_b.contiguous(), da, db,
         slopes, *states, SECOND_ORDER=second, NEED_A=given.adapts_a or needed.a, **constants,
