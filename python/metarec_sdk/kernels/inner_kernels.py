@@ -66,8 +66,6 @@ def launch_derivatives(
     states = made(n_tasks, kept, r, d_in if given.adapts_a else 0), made(n_tasks, kept, r, d_out)
     slopes = made(n_tasks, n_steps).zero_()  # tasks without rows have none
     positional, constants = _arguments(given)
-    if given.x.dtype.itemsize > 2:
-        constants["maxnreg"] = launch.MOST_REGISTERS
     kernels()[1][(n_tasks,)](
         *positional, n_steps, for_a.contiguous(), for_b.contiguous(), da, db,
         slopes, *states, SECOND_ORDER=second, NEED_A=given.adapts_a or needed.a, **constants,
@@ -105,6 +103,8 @@ def _arguments(given: Inputs) -> tuple[list[Any], dict[str, Any]]:
         "num_stages": 1,
         "enable_fp_fusion": True,
     }
+    if x.dtype.itemsize > 2:
+        constants["maxnreg"] = launch.MOST_REGISTERS
     return positional, constants
 
 

@@ -32,6 +32,9 @@ from metarec_sdk.kernels import (
     task_matmul,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
+import _atomic_gradients
+
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 TYPES = {
     torch.bfloat16: "*bf16",
@@ -112,11 +115,13 @@ def layer(dtype: torch.dtype, d: int, r: int, rows: int, label: list[str]) -> No
     label[0] = label[0].replace("backward", "step")
     ds, dy = torch.zeros(64, r, dtype=dtype), torch.zeros(64, d, dtype=dtype)
     adapter_gradients.adapter_step_(a, b, ds, x.detach(), dy, ds, made, rate=0.1, decay=0.01)
+    label[0] = label[0].replace("step", "atomics")
+    _atomic_gradients.atomic_gradients(ds, x.detach(), dy, ds, made)
 
 
 def main() -> None:
     label = [""]
-    for module in (linear_adapter, adapter_add, task_matmul):
+    for module in (linear_adapter, adapter_add, task_matmul, _atomic_gradients):
         module.kernel = functools.partial(Recorder, module.kernel(), label)
     recorders = tuple(Recorder(kernel, label) for kernel in gradient_kernels.kernels())
     gradient_kernels.kernels = lambda: recorders

@@ -25,6 +25,9 @@ from metarec_sdk.kernels import (
     task_outer,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
+import _atomic_gradients
+
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 assert torch.empty(3).isnan().all(), "new memory must be poisoned"
@@ -197,6 +200,22 @@ def step(ids, n_tasks, r, dtype):
     return worst([a, b], expected)
 
 
+def atomics(shape, dtype):
+    """The atomic form that the benchmark compares with: its gradients, those of absent tasks included."""
+    n, n_tasks, d, _, r, is_sorted = shape
+    generator = torch.Generator().manual_seed(n)
+    tasks = torch.randint(-1, n_tasks, (n,), generator=generator)
+    tasks = tasks.sort()[0] if is_sorted else tasks
+    made = plan.plan_tasks(tasks, n_tasks, is_sorted=is_sorted, lists=True)
+    ds, s, x, dy = (torch.randn(n, width, generator=generator).to(dtype) for width in (r, r, d, d))
+    found = _atomic_gradients.atomic_gradients(ds, x, dy, s, made)
+    pairs = ((ds, x), (dy, s))
+    expected = [
+        task_outer.task_outer_reference(one.double(), other.double(), tasks, n_tasks) for one, other in pairs
+    ]
+    return worst(found, expected)
+
+
 STEPS = {
     "long, short and absent tasks": ([0] * 70 + [2, 2, -1], 4, 3),
     "unsorted": ([3, 0, -1] * 30 + [1], 5, 3),
@@ -243,6 +262,8 @@ def main() -> None:
         for name, case in STEPS.items():
             results[f"{dtype} step, {name}"] = step(*case, dtype)
         results[f"{dtype} again and transformed"] = transformed(dtype)
+    for name in ("unsorted", "long tasks, sorted", "more tasks than rows"):
+        results[f"float32 atomics, {name}"] = atomics(SHAPES[name], torch.float32)
     print(json.dumps(results))
 
 
