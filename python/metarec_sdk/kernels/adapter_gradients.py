@@ -165,6 +165,11 @@ def _launch(
     beta: float,
     step: Step | None,
 ) -> None:
+    if ds.shape[1] <= launch.WIDEST_RANK:
+        launch_pair(
+            None if a is None else (ds, x, a, alpha), None if b is None else (s, dy, b.mT, beta), plan, step
+        )
+        return
     for start in range(0, ds.shape[1], launch.WIDEST_RANK):
         part = slice(start, start + launch.WIDEST_RANK)
         launch_pair(

@@ -103,6 +103,8 @@ def _arguments(given: Inputs) -> tuple[list[Any], dict[str, Any]]:
         "num_stages": 1,
         "enable_fp_fusion": True,
     }
+    if x.dtype.itemsize > 2:
+        constants["maxnreg"] = launch.MOST_REGISTERS
     return positional, constants
 
 

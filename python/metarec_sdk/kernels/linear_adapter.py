@@ -29,7 +29,7 @@ from torch.nn import functional
 from metarec_sdk.kernels import launch
 from metarec_sdk.kernels.adapter_add import launch_adapter_add
 from metarec_sdk.kernels.adapter_arguments import autocasted, check_adapter
-from metarec_sdk.kernels.adapter_gradients import gradients
+from metarec_sdk.kernels.adapter_gradients import compute_gradients, gradients
 from metarec_sdk.kernels.grouped_adapter import batched_adapter, grouped_adapter, grouped_derivatives
 from metarec_sdk.kernels.plan import PlanTensors, TaskPlan
 from metarec_sdk.kernels.signature import known_signature
@@ -155,14 +155,24 @@ class _Linear(torch.autograd.Function):
             dx, total, for_a, for_b = grouped_derivatives(saved, dy, ds, ctx.plan, ctx.alpha, ctx.beta, need)
             for_weight = dy.mT @ saved[0] if need[2] else None
             return dx, total, for_weight, dy.sum(0) if need[3] else None, for_a, for_b, None, None, None
-        found = _derivatives(ctx, saved, dy, ds, ctx.plan, registered=False)
+        # Inside torch.func the node has another name, and tensors that may be wrapped, which no launch takes.
+        last = not torch.is_grad_enabled() and ctx.name() == "_LinearBackward"
+        found = _derivatives(ctx, saved, dy, ds, ctx.plan, registered=False, last=last)
         return *found, None, None, None
 
 
 def _derivatives(
-    ctx: Any, saved: Any, dy: Tensor | None, ds: Tensor | None, plan: TaskPlan, *, registered: bool
+    ctx: Any,
+    saved: Any,
+    dy: Tensor | None,
+    ds: Tensor | None,
+    plan: TaskPlan,
+    *,
+    registered: bool,
+    last: bool = False,
 ) -> tuple[Tensor | None, ...]:
-    """Of x, extra, weight, bias, a and b, given those of y and s."""
+    """Of x, extra, weight, bias, a and b, given those of y and s; last: nobody differentiates them again, so
+    that the bookkeeping of autograd, which costs more than a launch, can be left out."""
     x, weight, a, b, s = saved
     need = ctx.needs_input_grad
     if dy is None:
@@ -170,13 +180,17 @@ def _derivatives(
             return (None,) * 6
         dy = x.new_zeros(x.shape[0], b.shape[1])
     back = None if weight is None else weight.mT
-    dx, total = linear(dy, ds, back, None, b.mT, a.mT, plan, ctx.beta, ctx.alpha, registered=registered)
+    given = dy, ds, back, None, b.mT, a.mT, plan, ctx.beta, ctx.alpha
+    dx, total = compute_linear(*given) if last else linear(*given, registered=registered)
     for_a, for_b = None, None
     if need[4] or need[5]:
-        for_a, for_b = gradients(
-            total, x, dy, s, plan, ctx.alpha, ctx.beta,
-            shared=(a.shape[0] == 1, b.shape[0] == 1), needed=(need[4], need[5]), registered=registered,
-        )  # fmt: skip
+        shared, needed = (a.shape[0] == 1, b.shape[0] == 1), (need[4], need[5])
+        sums = total, x, dy, s, plan, ctx.alpha, ctx.beta
+        for_a, for_b = (
+            compute_gradients(*sums, shared, needed)
+            if last
+            else gradients(*sums, shared=shared, needed=needed, registered=registered)
+        )
     return (
         dx,
         total if need[1] else None,

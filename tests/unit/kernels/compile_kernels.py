@@ -22,7 +22,18 @@ import triton
 from triton.backends.compiler import GPUTarget
 from triton.compiler import ASTSource
 
-from metarec_sdk.kernels import adapter_add, gradient_kernels, launch, linear_adapter, plan, task_matmul
+from metarec_sdk.kernels import (
+    adapter_add,
+    adapter_gradients,
+    gradient_kernels,
+    launch,
+    linear_adapter,
+    plan,
+    task_matmul,
+)
+
+sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
+import _atomic_gradients
 
 BINARIES = Path(triton.__file__).parent / "backends/nvidia/bin"
 TYPES = {
@@ -101,11 +112,16 @@ def layer(dtype: torch.dtype, d: int, r: int, rows: int, label: list[str]) -> No
     y = linear_adapter.linear_adapter(x, weight, a, b, made, bias=bias, scale=2.0)
     label[0] += " backward"
     torch.autograd.grad(y.sum(), (x, a, b))
+    label[0] = label[0].replace("backward", "step")
+    ds, dy = torch.zeros(64, r, dtype=dtype), torch.zeros(64, d, dtype=dtype)
+    adapter_gradients.adapter_step_(a, b, ds, x.detach(), dy, ds, made, rate=0.1, decay=0.01)
+    label[0] = label[0].replace("step", "atomics")
+    _atomic_gradients.atomic_gradients(ds, x.detach(), dy, ds, made)
 
 
 def main() -> None:
     label = [""]
-    for module in (linear_adapter, adapter_add, task_matmul):
+    for module in (linear_adapter, adapter_add, task_matmul, _atomic_gradients):
         module.kernel = functools.partial(Recorder, module.kernel(), label)
     recorders = tuple(Recorder(kernel, label) for kernel in gradient_kernels.kernels())
     gradient_kernels.kernels = lambda: recorders

@@ -21,13 +21,13 @@ def _one_torch_thread():
 def run_script():
     """Output of a script of this folder in an interpreter of its own, which may set up Triton as it likes."""
 
-    def run(name: str, *arguments: str, **environment: str) -> str:
+    def run(name: str, *arguments: str, timeout: int = 280) -> str:
         done = subprocess.run(
             [sys.executable, "-W", "ignore", str(HERE / name), *arguments],
             capture_output=True,
             text=True,
-            timeout=280,
-            env=os.environ | {"OMP_NUM_THREADS": "1"} | environment,
+            timeout=timeout,
+            env=os.environ | {"OMP_NUM_THREADS": "1"},
         )
         assert done.returncode == 0, done.stderr[-3000:]
         return done.stdout

@@ -25,6 +25,9 @@ from metarec_sdk.kernels import (
     task_outer,
 )
 
+sys.path.insert(0, str(Path(__file__).parents[3] / "benches"))
+import _atomic_gradients
+
 torch.set_num_threads(1)
 torch.use_deterministic_algorithms(True)
 assert torch.empty(3).isnan().all(), "new memory must be poisoned"
@@ -73,6 +76,9 @@ MUTANTS = [
         "",
         "a chunk's place taken twice",
     ),
+    ("gradient_kernels", "if end == begin:", "if end < begin:", "a step of absent tasks"),
+    ("gradient_kernels", "- rate * factor * total", "+ rate * factor * total", "a step uphill"),
+    ("gradient_kernels", "before * (1 - rate * decay)", "before", "no decay"),
     ("task_matmul", "if task >= 0:", "if task > 0:", "task 0 lost"),
 ]
 """(module, what is replaced, by what, name)"""
@@ -151,25 +157,71 @@ def products(shape, dtype):
     return worst(found, expected)
 
 
-def step(dtype):
-    """The optimiser's step in place: long, short and absent tasks."""
-    tasks = torch.tensor([0] * 70 + [2, 2, -1])
-    made = plan.plan_tasks(tasks, 4, lists=True)
+def transformed(dtype):
+    """Gradients that can be differentiated again, and those of `torch.func` where autograd is off."""
+    tasks = torch.tensor([1, 0, 1, -1])
+    made = plan.plan_tasks(tasks, 2, lists=True, block_rows=16)
+    generator = torch.Generator().manual_seed(0)
+    x, weight, a, b = (
+        torch.randn(s, generator=generator, dtype=torch.float64).to(dtype)
+        for s in ((4, 3), (5, 3), (2, 2, 3), (2, 5, 2))
+    )
+
+    def loss(x, a, b):
+        return linear_adapter.linear_adapter(x, weight, a, b, made).square().sum()
+
+    leaves = [value.clone().requires_grad_() for value in (x, a, b)]
+    once = torch.autograd.grad(loss(*leaves), leaves)
+    again = torch.autograd.grad(loss(*leaves), leaves, create_graph=True)
+    assert all(value.requires_grad for value in again)
+    with torch.no_grad():
+        pulled = torch.func.vjp(loss, x, a, b)[1](torch.ones((), dtype=dtype))
+    return worst([*again, *pulled], [*once, *once])
+
+
+def step(ids, n_tasks, r, dtype):
+    """The optimiser's step in place: long, short and absent tasks, which keep their bytes."""
+    tasks, n = torch.tensor(ids), len(ids)
+    made = plan.plan_tasks(tasks, n_tasks, lists=True)
     generator = torch.Generator().manual_seed(0)
     ds, x, dy, s = (
-        torch.randn(73, w, generator=generator).to(dtype) * (tasks >= 0)[:, None] for w in (3, 5, 6, 3)
+        torch.randn(n, w, generator=generator).to(dtype) * (tasks >= 0)[:, None] for w in (r, 5, 6, r)
     )
-    a, b = (
-        torch.randn(4, 3, 5, generator=generator).to(dtype),
-        torch.randn(4, 6, 3, generator=generator).to(dtype),
-    )
-    expected = []
-    for value, (left, right) in ((a, (ds, x)), (b, (dy, s))):
-        gradient = task_outer.task_outer_reference(left, right, tasks, 4)
-        present = torch.tensor([True, False, True, False])[:, None, None]
-        expected.append(torch.where(present, value * (1 - 0.1 * 0.3) - 0.1 * gradient, value))
-    adapter_gradients.adapter_step_(a, b, ds, x, dy, s, made, rate=0.1, decay=0.3)
+    a, b = (torch.randn(n_tasks, *w, generator=generator).to(dtype) for w in ((r, 5), (6, r)))
+    expected, absent = [], torch.bincount(tasks.clamp(min=0), tasks >= 0, n_tasks) == 0
+    for value, left, right, factor in ((a, ds, x, 1.0), (b, dy, s, 1.5)):
+        gradient = factor * task_outer.task_outer_reference(left.double(), right.double(), tasks, n_tasks)
+        stepped = value.double() * (1 - 0.1 * 0.3) - 0.1 * gradient
+        expected.append(torch.where(absent[:, None, None], value.double(), stepped))
+    before = a[absent].clone(), b[absent].clone()
+    adapter_gradients.adapter_step_(a, b, ds, x, dy, s, made, scale=1.5, rate=0.1, decay=0.3)
+    if not (torch.equal(a[absent], before[0]) and torch.equal(b[absent], before[1])):
+        return float("inf")
     return worst([a, b], expected)
+
+
+def atomics(shape, dtype):
+    """The atomic form that the benchmark compares with: its gradients, those of absent tasks included."""
+    n, n_tasks, d, _, r, is_sorted = shape
+    generator = torch.Generator().manual_seed(n)
+    tasks = torch.randint(-1, n_tasks, (n,), generator=generator)
+    tasks = tasks.sort()[0] if is_sorted else tasks
+    made = plan.plan_tasks(tasks, n_tasks, is_sorted=is_sorted, lists=True)
+    ds, s, x, dy = (torch.randn(n, width, generator=generator).to(dtype) for width in (r, r, d, d))
+    found = _atomic_gradients.atomic_gradients(ds, x, dy, s, made)
+    pairs = ((ds, x), (dy, s))
+    expected = [
+        task_outer.task_outer_reference(one.double(), other.double(), tasks, n_tasks) for one, other in pairs
+    ]
+    return worst(found, expected)
+
+
+STEPS = {
+    "long, short and absent tasks": ([0] * 70 + [2, 2, -1], 4, 3),
+    "unsorted": ([3, 0, -1] * 30 + [1], 5, 3),
+    "a rank beyond one program's": ([1] * 40 + [0], 3, 70),
+    "nobody": ([-1, -1], 2, 3),
+}
 
 
 def mutants() -> dict[str, float]:
@@ -184,6 +236,7 @@ def mutants() -> dict[str, float]:
             try:
                 if name == "gradient_kernels":
                     errors = [adapters(long, torch.float32, False, True), products(absent, torch.float32)]
+                    errors += [step(*case, torch.float32) for case in list(STEPS.values())[:2]]
                 elif name == "task_matmul":
                     errors = [products(short, torch.float32)]
                 else:
@@ -206,7 +259,11 @@ def main() -> None:
                 case = f"{dtype} {name} shared={shared} fused={fused}"
                 results[case] = adapters(shape, dtype, shared, fused)
             results[f"{dtype} {name} products"] = products(shape, dtype)
-        results[f"{dtype} step"] = step(dtype)
+        for name, case in STEPS.items():
+            results[f"{dtype} step, {name}"] = step(*case, dtype)
+        results[f"{dtype} again and transformed"] = transformed(dtype)
+    for name in ("unsorted", "long tasks, sorted", "more tasks than rows"):
+        results[f"float32 atomics, {name}"] = atomics(SHAPES[name], torch.float32)
     print(json.dumps(results))
 
 

@@ -72,7 +72,6 @@ class TestCompiledAhead:
 
     @pytest.mark.slow
     @pytest.mark.parametrize("capability", ["80", "90", "100"])
-    def test_every_size(self, run_script, capability):
-        check_resources(capability, run_script("compile_kernels.py", "--all", capability))
-        check_resources(capability, run_script("compile_heads.py", "--all", capability))
-        check_resources(capability, run_script("compile_inner.py", "--all", capability))
+    @pytest.mark.parametrize("script", ["compile_kernels.py", "compile_heads.py", "compile_inner.py"])
+    def test_every_size(self, run_script, script, capability):
+        check_resources(capability, run_script(script, "--all", capability, timeout=1800))

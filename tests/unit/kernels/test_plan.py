@@ -1,3 +1,6 @@
+import csv
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -5,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from metarec_sdk.errors import ArgumentError
-from metarec_sdk.kernels.plan import CHUNK_ROWS, SURPLUS, plan_tasks
+from metarec_sdk.kernels.plan import CHUNK_ROWS, SURPLUS, _block_rows, plan_tasks
 
 ids = st.lists(st.integers(-1, 6), max_size=80).map(lambda values: np.array(values, np.int64))
 
@@ -104,3 +107,25 @@ def test_many_long_tasks_have_places_of_their_own_in_the_workspace():
                 places.append(begin // CHUNK_ROWS * 2 + (begin == first))
         assert len(set(places)) == len(places)
         assert max(places, default=-1) < 2 * -(-len(tasks) // CHUNK_ROWS)
+
+
+def test_tiles_have_the_length_that_was_measured_to_be_faster():
+    """A card on which the rule of `_block_rows` loses needs a table of its own: then this fails."""
+    measured: dict[tuple, dict[int, float]] = {}
+    with (Path(__file__).parents[3] / "benches/results/adapters_gpu.csv").open(newline="") as file:
+        for row in csv.DictReader(file):
+            if row["formulation"].startswith("ours, tiles of ") and row["mix"] == "uniform":
+                size = (
+                    int(row["rows"]),
+                    int(row["tasks"]),
+                    row["width"],
+                    row["rank"],
+                    row["dtype"],
+                    row["card"],
+                )
+                block = int(row["formulation"].removeprefix("ours, tiles of "))
+                measured.setdefault(size, {})[block] = float(row["median_us"])
+    assert len(measured) >= 5
+    for (n, n_tasks, *_), times in measured.items():
+        assert set(times) == {16, 64}
+        assert _block_rows(n, n_tasks) == min(times, key=times.get), (n, n_tasks, times)
