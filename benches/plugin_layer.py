@@ -1,10 +1,11 @@
 """What the plugin layer costs: a batch against a direct call, and the start with 50 installed plugins.
 
-    python benches/plugin_layer.py
+    OMP_NUM_THREADS=1 python benches/plugin_layer.py
 
-The same component is asked directly and through its guard (read-only arguments, checked results), in turns in
-one process; the overhead is the difference of the medians. The start is that of a fresh interpreter: the
-import of metarec_sdk, then a `PluginManager` that finds, imports and registers 50 generated distributions.
+One component is asked directly and through its guard (read-only arguments, checked results), in turns in one
+process, on one thread; the overhead is the difference of the medians of CPU time. The start is that of a fresh
+interpreter: the import of metarec_sdk, then a `PluginManager` that finds, imports and registers 50 generated
+distributions.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -27,6 +29,7 @@ from _record import append, interleaved, machine, medians
 
 from metarec_sdk import hookimpl
 from metarec_sdk.plugins import PluginManager
+from metarec_sdk.plugins.guard import unguarded
 from metarec_sdk.types import Histories, TopK, TrainingLog
 
 ITEMS, LENGTH, DEPTH, K = 5000, 30, 80, 20
@@ -59,12 +62,10 @@ def calls(batch: int, repeats: int) -> dict[str, dict[str, float]]:
     rng = np.random.default_rng(1)
     manager = PluginManager({"acme": Acme()}, enabled=False)
     guarded = manager.create("backbone", "acme/factors"), manager.create("reranker", "acme/mmr")
-    direct = manager.create("backbone", "factors"), manager.create("reranker", "mmr")
+    direct = unguarded(guarded[0]), unguarded(guarded[1])  # another instance would have its arrays elsewhere
     table = pl.DataFrame({"item_id": np.arange(ITEMS)})
-    log = TrainingLog(histories_of(2000, rng), ITEMS)
-    for backbone, reranker in (direct, guarded):
-        backbone.fit(log, np.random.default_rng(2))
-        reranker.fit(table, backbone.item_matrix())
+    direct[0].fit(TrainingLog(histories_of(2000, rng), ITEMS), np.random.default_rng(2))
+    direct[1].fit(table, direct[0].item_matrix())
     histories, candidates = histories_of(batch, rng), candidates_of(batch, rng)
     pairs: dict[str, dict[str, Callable[[], Any]]] = {
         "factors.encode": {
@@ -78,7 +79,7 @@ def calls(batch: int, repeats: int) -> dict[str, dict[str, float]]:
     }
     rows = {}
     for name, pair in pairs.items():
-        found = medians(interleaved(pair, repeats))
+        found = medians(interleaved(pair, repeats, time.thread_time))
         rows[name] = {
             "direct_us": round(1e6 * found["direct"], 1),
             "guarded_us": round(1e6 * found["guarded"], 1),
@@ -106,6 +107,7 @@ start = time.perf_counter()
 sys.path.append(sys.argv[1])
 import metarec_sdk
 from metarec_sdk.plugins import PluginManager
+from metarec_sdk.plugins.guard import unguarded
 imported = time.perf_counter()
 manager = PluginManager()
 ready = time.perf_counter()
