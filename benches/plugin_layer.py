@@ -3,9 +3,8 @@
     OMP_NUM_THREADS=1 python benches/plugin_layer.py
 
 One component is asked directly and through its guard (read-only arguments, checked results), in turns in one
-process, on one thread; the overhead is the difference of the medians of CPU time. The start is that of a fresh
-interpreter: the import of metarec_sdk, then a `PluginManager` that finds, imports and registers 50 generated
-distributions.
+process; the overhead is the difference of the medians. The start is that of a fresh interpreter: the import
+of metarec_sdk, then a `PluginManager` that finds, imports and registers 50 generated distributions.
 """
 
 from __future__ import annotations
@@ -16,7 +15,6 @@ import statistics
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -79,7 +77,7 @@ def calls(batch: int, repeats: int) -> dict[str, dict[str, float]]:
     }
     rows = {}
     for name, pair in pairs.items():
-        found = medians(interleaved(pair, repeats, time.thread_time))
+        found = medians(interleaved(pair, repeats))
         rows[name] = {
             "direct_us": round(1e6 * found["direct"], 1),
             "guarded_us": round(1e6 * found["guarded"], 1),
