@@ -72,7 +72,8 @@ def run_line(line: str, page: Path) -> None:
         targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
         assert set(words[1:]) <= targets, f"{line!r}: the Makefile has {sorted(targets)}"
     elif words[0] == "python":  # a benchmark, which takes long and needs data
-        script = page.parent / words[1]
+        beside = page.parent / words[1]
+        script = beside if beside.exists() else ROOT / words[1]
         command = [sys.executable, script, "--help"]
         helped = subprocess.run(command, check=True, capture_output=True, text=True)
         for option in (word for word in words[2:] if word.startswith("--")):
