@@ -6,6 +6,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from metarec_sdk.testing.samples import world
+
 
 @pytest.fixture(scope="session")
 def events() -> pl.DataFrame:
@@ -29,5 +31,11 @@ def workplace(tmp_path: Path, events: pl.DataFrame, monkeypatch: pytest.MonkeyPa
     """An empty folder to run examples in, with the files that they read."""
     events.write_parquet(tmp_path / "events.parquet")
     events.head(20).write_csv(tmp_path / "new_events.csv")
+    numbers = range(1, 61)
+    titles = [f"thing {item % 15} of group {(item - 1) // 15}" for item in numbers]
+    items = pl.DataFrame({"item_id": [f"i{item}" for item in numbers], "title": titles})
+    items.write_parquet(tmp_path / "items.parquet")
+    shop = world().events.drop("row", "value")  # purchases that follow clicks
+    shop.with_columns(pl.col("timestamp").cast(pl.Datetime("us"))).write_parquet(tmp_path / "shop.parquet")
     monkeypatch.chdir(tmp_path)
     return tmp_path

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 
 import numpy as np
@@ -13,6 +14,7 @@ from metarec_sdk.plugins.boundary import RESULTS
 from metarec_sdk.plugins.fallback import Failures, answered
 from metarec_sdk.plugins.guard import Watch, guarded
 from metarec_sdk.plugins.kinds import KINDS, members
+from metarec_sdk.plugins.read_only import read_only
 from metarec_sdk.plugins.records import ComponentRecord
 from metarec_sdk.types import Histories, Memberships, MetaFit, TopK
 
@@ -170,3 +172,28 @@ def test_a_component_that_exits_does_not_end_the_host(kind, method):
     assert "plugin acme 1.2" in caught.value.__notes__[0]
     assert answered(made, lambda: getattr(made, method)(TWO), lambda: "the others") == "the others"
     assert made._watch.failures.count["acme"] == 1
+
+
+def test_an_object_without_an_array_to_protect_is_handed_over_itself():
+    @dataclass
+    class Plain:
+        name: str
+        inner: tuple[int, ...] = ()
+
+    locked = np.zeros(2)
+    locked.setflags(write=False)
+    for value in (Plain("a"), Memberships, read_only(TWO), locked):
+        assert read_only(value) is value
+    assert read_only((TWO, 1))[0] is not TWO
+
+
+@pytest.mark.parametrize("rest", [-np.inf, 3e38, -3e38, 0.0])
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_one_bad_score_among_others_is_refused(bad, rest):
+    lists = TopK(np.array([0, 100]), np.arange(100), np.zeros(100, np.float32))
+    for place in (0, 50, 99):
+        scores = np.full(100, rest, np.float32)
+        assert component("reranker", "rescore", scores).rescore(TWO, lists, 5) is scores
+        scores[place] = bad
+        with pytest.raises(PluginError, match=r"NaN or \+inf"):
+            component("reranker", "rescore", scores).rescore(TWO, lists, 5)

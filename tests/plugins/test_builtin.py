@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import pytest
 
+import metarec_sdk
 from metarec_sdk.plugins import KINDS, PluginManager
+from metarec_sdk.plugins.loader import OBSERVATION_HOOKS
 
 EXPECTED = {
     "backbone": ["sasrec", "factors"],
@@ -43,5 +46,11 @@ def test_every_hook_has_a_documented_spec():
     from metarec_sdk.plugins import hookspecs
 
     hooks = [name for name in vars(hookspecs) if name.startswith("metarec_")]
-    assert {kind.hook for kind in KINDS.values()} < set(hooks)
+    assert set(hooks) == {kind.hook for kind in KINDS.values()} | set(OBSERVATION_HOOKS)
+    assert (len(KINDS), len(OBSERVATION_HOOKS)) == (10, 2)
     assert all(getattr(hookspecs, name).__doc__ for name in hooks)
+
+
+def test_every_kind_is_selected_by_an_argument_of_the_recommender():
+    arguments = inspect.signature(metarec_sdk.Recommender).parameters
+    assert set(KINDS) <= set(arguments)

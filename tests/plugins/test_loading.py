@@ -8,8 +8,9 @@ import pytest
 
 import metarec_sdk
 from metarec_sdk.errors import ArgumentError, PluginError
-from metarec_sdk.plugins import PluginManager, Status
+from metarec_sdk.plugins import PluginManager, Status, hookspecs
 from metarec_sdk.plugins.candidates import given
+from metarec_sdk.plugins.markers import hookspec
 
 
 def outcome(plugin) -> tuple[Status, str]:
@@ -180,3 +181,25 @@ def test_arguments_of_the_wrong_form(plugins):
 def test_one_name_as_a_string_is_not_a_list_of_letters():
     with pytest.raises(ArgumentError, match="list of plugin names"):
         PluginManager(enabled="acme")
+
+
+def test_a_hook_and_an_argument_that_are_to_go_warn_at_load(plugin, stripes, monkeypatch):
+    @hookspec(warn_on_impl=DeprecationWarning("this hook goes with version 2"))
+    def metarec_register_clusterers(register):
+        """To go."""
+
+    @hookspec(warn_on_impl_args={"elapsed_ns": DeprecationWarning("elapsed_ns goes with version 2")})
+    def metarec_batch_ranked(request, result, elapsed_ns):
+        """With an argument to go."""
+
+    for hook in (metarec_register_clusterers, metarec_batch_ranked):
+        monkeypatch.setattr(hookspecs, hook.__name__, hook)
+    acme = plugin(
+        metarec_register_clusterers=lambda register: register("stripes", stripes),
+        metarec_batch_ranked=lambda elapsed_ns: None,
+    )
+    with pytest.warns(DeprecationWarning, match="goes with version 2") as told:
+        manager = PluginManager({"acme": acme}, enabled=False, strict=True)
+    texts = {str(warning.message) for warning in told}
+    assert texts == {"this hook goes with version 2", "elapsed_ns goes with version 2"}
+    assert manager.find("clusterer", "acme/stripes").plugin == "acme"

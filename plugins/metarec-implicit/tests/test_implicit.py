@@ -1,6 +1,8 @@
 """The wrapped models against the library itself."""
 
+import re
 from dataclasses import replace
+from pathlib import Path
 
 import implicit
 import numpy as np
@@ -8,6 +10,7 @@ import pytest
 from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
+from metarec_implicit import models
 from metarec_implicit.models import Als, Bpr, Lmf
 from metarec_sdk import PluginManager
 from metarec_sdk.errors import ArgumentError, ArtefactError, NotFittedError
@@ -121,3 +124,11 @@ def test_it_is_offered_as_a_plugin():
     assert plugins.create("backbone", "implicit/als", {"factors": 4}).params["factors"] == 4
     names = {record.name for record in plugins.components() if not record.builtin}
     assert {"implicit/als", "implicit/bpr", "implicit/lmf"} <= names
+
+
+def test_the_readme_tells_the_number_of_lines():
+    source = Path(models.__file__).read_text(encoding="utf-8")
+    lines = [line for line in re.sub(r'""".*?"""', "", source, flags=re.DOTALL).splitlines() if line.strip()]
+    readme = (Path(__file__).parents[1] / "README.md").read_text(encoding="utf-8")
+    assert f"of {len(lines)} lines without docstrings and blank lines" in readme
+    assert len(lines) < 60

@@ -1,4 +1,7 @@
-"""`TaskAdapter`: low-rank adapters of T tasks as a torch module, and the linear layers that carry one."""
+"""`TaskAdapter`: low-rank adapters of T tasks as a torch module, and the linear layers that carry one.
+
+`Stability: provisional`.
+"""
 
 from __future__ import annotations
 

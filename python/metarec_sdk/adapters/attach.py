@@ -1,4 +1,4 @@
-"""Adapters for the linear layers of any torch model."""
+"""Adapters for the linear layers of any torch model. `Stability: provisional`."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The training loop of a network: Adam, held-out users, early stopping, best weights back.
 
-Stability: public. A backbone of your own trains with it: a `Network`, a `Sampler`, a `TrainingPlan`.
+`Stability: stable`. A backbone of your own trains with it: a `Network`, a `Sampler`, a `TrainingPlan`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Reading, cleaning, splitting and encoding logs."""
+"""Reading, cleaning, splitting and encoding logs. `Stability: provisional`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full-ranking evaluation: protocols, tuned baselines, paired intervals."""
+"""Full-ranking evaluation: protocols, tuned baselines, paired intervals. `Stability: provisional`."""
 
 from __future__ import annotations
 

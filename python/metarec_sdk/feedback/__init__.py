@@ -1,4 +1,7 @@
-"""Feedback: the durable log of what users did, and the models that turn events into training signal."""
+"""Feedback: the durable log of what users did, and the models that turn events into training signal.
+
+`Stability: provisional`.
+"""
 
 from metarec_sdk.feedback.event import Event
 from metarec_sdk.feedback.event_features import EventFeatures

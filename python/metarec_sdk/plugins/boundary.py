@@ -22,6 +22,20 @@ Result = Callable[[Any, tuple[Any, ...], Any, bool], None]
 def array(name: str, value: Any, dtype: type[np.generic], shape: tuple[int | None, ...]) -> NDArray[Any]:
     """Refuse anything but a NumPy array of that dtype and shape (None = any length) with finite values.
 
+    Raises `PluginError` that says what was got and what is wanted.
+    """
+    formed(name, value, dtype, shape)
+    if value.dtype.kind == "f" and not _surely_finite(value):
+        finite = np.isfinite(value)
+        if not finite.all():
+            where = ", ".join(map(str, np.argwhere(~finite)[0]))
+            raise PluginError(f"{name}[{where}] is {value[~finite][0]}; every value must be finite")
+    return value  # type: ignore[no-any-return]
+
+
+def formed(name: str, value: Any, dtype: type[np.generic], shape: tuple[int | None, ...]) -> None:
+    """Refuse anything but a NumPy array of that dtype and shape (None = any length).
+
     A subclass (`np.matrix`, a masked array) is refused too: it may calculate in its own way.
 
     Raises `PluginError` that says what was got and what is wanted.
@@ -31,16 +45,18 @@ def array(name: str, value: Any, dtype: type[np.generic], shape: tuple[int | Non
         if isinstance(value, np.ndarray):
             raise PluginError(f"{of_class}; return np.asarray(...) of it, a plain {_form(dtype, shape)}")
         raise PluginError(f"{of_class}; it must be a NumPy array {_form(dtype, shape)}")
-    fits = value.ndim == len(shape) and all(n is None or n == got for n, got in zip(shape, value.shape))
-    if value.dtype != dtype or not fits:
+    if value.dtype != dtype or not (value.shape == shape or _fits(value.shape, shape)):
         got = f"{value.dtype.name}[{', '.join(map(str, value.shape))}]"
         raise PluginError(f"{name} is {got}; it must be {_form(dtype, shape)}")
-    if value.dtype.kind == "f" and not _surely_finite(value):
-        finite = np.isfinite(value)
-        if not finite.all():
-            where = ", ".join(map(str, np.argwhere(~finite)[0]))
-            raise PluginError(f"{name}[{where}] is {value[~finite][0]}; every value must be finite")
-    return value
+
+
+def _fits(got: tuple[int, ...], wanted: tuple[int | None, ...]) -> bool:
+    if len(got) != len(wanted):
+        return False
+    for n, length in zip(wanted, got):  # noqa: SIM110 - a generator takes twice as long
+        if n is not None and n != length:
+            return False
+    return True
 
 
 def _form(dtype: type[np.generic], shape: tuple[int | None, ...]) -> str:
@@ -132,12 +148,9 @@ def _content(component: Any, arguments: tuple[Any, ...], result: Any, strict: bo
 
 def _scores(component: Any, arguments: tuple[Any, ...], result: Any, strict: bool) -> None:
     name = "rescore(histories, candidates, k)"
-    if type(result) is np.ndarray and result.dtype == np.float32 and not _surely_finite(result):
-        # -inf leaves a candidate out
-        if (np.isnan(result.sum()) and np.isnan(result).any()) or (len(result) and result.max() == np.inf):
-            raise PluginError(f"{name} holds NaN or +inf; scores are finite, or -inf to leave an item out")
-        result = np.where(result == -np.inf, np.float32(0), result)
-    array(name, result, np.float32, (len(arguments[1].items),))
+    formed(name, result, np.float32, (len(arguments[1].items),))
+    if len(result) and not float(np.maximum.reduce(result)) < math.inf:  # NaN is larger than anything
+        raise PluginError(f"{name} holds NaN or +inf; scores are finite, or -inf to leave an item out")
 
 
 def _forbidden(component: Any, arguments: tuple[Any, ...], result: Any, strict: bool) -> None:

@@ -157,8 +157,8 @@ def _checked_method(name: str, watch: Watch, check: Result) -> Callable[..., Any
     def checked(self: Any, *args: Any, **kwargs: Any) -> Any:
         try:
             before = content((args, kwargs)) if strict else None
-            given = tuple(read_only(value) for value in args)
-            named = {key: read_only(value) for key, value in kwargs.items()}
+            given = tuple(map(read_only, args))
+            named = {key: read_only(value) for key, value in kwargs.items()} if kwargs else kwargs
             result = getattr(self._component, name)(*given, **named)
             check(self._component, given or tuple(named.values()), result, strict)
             if before is not None and content((args, kwargs)) != before:

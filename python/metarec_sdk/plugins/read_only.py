@@ -8,35 +8,47 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def read_only(value: Any) -> Any:
-    """The value with read-only views of its arrays, however deep in dataclasses and tuples. No copy."""
+    """The value with read-only views of its arrays, however deep in dataclasses and tuples. No copy.
+
+    A dataclass without an array to protect comes back itself.
+    """
     if isinstance(value, np.ndarray):
-        if not value.flags.writeable:
-            return value
-        view = value.view()
-        view.setflags(write=False)
-        return view
-    if type(value) is tuple:
-        return tuple(read_only(part) for part in value)
-    if is_dataclass(value) and not isinstance(value, type):
-        own = [(name, getattr(value, name)) for name in names(type(value))]
-        views = [read_only(part) for _, part in own]
-        if all(view is part for view, (_, part) in zip(views, own)):
-            return value
-        # Not `replace`: it would check again what the host has checked, which costs more than all the views.
-        twin = object.__new__(type(value))
-        for (name, _), view in zip(own, views):
-            object.__setattr__(twin, name, view)
-        return twin
-    return value
+        return _locked(value) if value.flags.writeable else value
+    kind = type(value)
+    if kind is tuple:
+        return tuple(map(read_only, value))
+    names = field_names(kind)  # type: ignore[arg-type]
+    if not names:
+        return value
+    # Not `replace`: it would check again what the host has checked, which costs more than all the views.
+    twin, same = object.__new__(kind), True
+    for name in names:
+        part = getattr(value, name)
+        if type(part) is not np.ndarray:
+            view = read_only(part)
+            same = same and view is part
+        elif part.flags.writeable:
+            view, same = _locked(part), False
+        else:
+            view = part
+        object.__setattr__(twin, name, view)
+    return value if same else twin
+
+
+def _locked(array: NDArray[Any]) -> NDArray[Any]:
+    view = array.view()
+    view.setflags(write=False)
+    return view
 
 
 @cache
-def names(kind: type) -> tuple[str, ...]:
-    """Fields of a dataclass."""
-    return tuple(field.name for field in fields(kind))
+def field_names(kind: type) -> tuple[str, ...]:
+    """Fields of a dataclass; none of any other class."""
+    return tuple(field.name for field in fields(kind)) if is_dataclass(kind) else ()
 
 
 def content(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """Exact top-K by inner product, with filters and boosts: the one scoring path of the package.
 
 `ApproximateIndex` is for those who ask for it; nothing in the package uses it.
+`Stability: provisional`.
 """
 
 from metarec_sdk.ranking.approximate import ApproximateIndex

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import subprocess
@@ -12,6 +11,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+
+from metarec_sdk.testing.supervised import supervised
 
 TRIES = 3
 """A slow import is tried again: the machine may have been busy."""
@@ -57,21 +58,13 @@ def _once(plugin: str, plugins: Mapping[str, Any] | Iterable[Any], limit_s: floa
     command = [sys.executable, "-c", code, json.dumps([plugin, given]), str(write)]
     # Not a pipe: a child that the plugin leaves would hold it open.
     printed = tempfile.TemporaryFile()  # noqa: SIM115
-    process = subprocess.Popen(
-        command,
-        stdout=printed,
-        stderr=subprocess.STDOUT,
-        pass_fds=[write],
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    os.close(write)
     try:
-        process.wait(timeout=limit_s)
+        with supervised(command, pass_fds=[write], stdout=printed, stderr=subprocess.STDOUT) as process:
+            os.close(write)
+            process.wait(timeout=limit_s)
     except subprocess.TimeoutExpired:
         return Imported(error=f"importing it didn't end within {limit_s:g} s", seconds=limit_s)
     finally:
-        _end_group(process)
         with os.fdopen(read, encoding="utf-8") as pipe:  # closes the descriptor
             first = pipe.readline()
         with printed:
@@ -80,13 +73,6 @@ def _once(plugin: str, plugins: Mapping[str, Any] | Iterable[Any], limit_s: floa
     if not first:
         return Imported(error=f"importing it ended the process (exit code {process.returncode})")
     return Imported(**json.loads(first), printed=output.decode(errors="replace"))
-
-
-def _end_group(process: subprocess.Popen[bytes]) -> None:
-    """End the process and whatever it left running."""
-    with contextlib.suppress(ProcessLookupError):
-        os.killpg(process.pid, 9)
-    process.wait()
 
 
 def snapshot() -> dict[str, Any]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
-import os
 import subprocess
 import sys
 import tempfile
@@ -16,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from metarec_sdk.errors import ArgumentError, UnknownIdError
 from metarec_sdk.testing.check import Check, Level, checks_of
 from metarec_sdk.testing.report import Outcome, Result
+from metarec_sdk.testing.supervised import supervised
 
 if TYPE_CHECKING:
     from metarec_sdk.testing.subject import Subject
@@ -107,19 +106,9 @@ def _run(
         "memory_gib": limits.memory_gib,
         "seconds": limits.seconds,
     }
-    process = subprocess.Popen(
-        [sys.executable, "-c", _WORKER, json.dumps(request), str(log)],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        start_new_session=True,
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
-    )
-    try:
+    command = [sys.executable, "-c", _WORKER, json.dumps(request), str(log)]
+    with supervised(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
         return _watched(process, log, limits.seconds)
-    finally:
-        with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, 9)  # also what it forked
-        process.wait()
 
 
 def _watched(process: subprocess.Popen[bytes], log: Path, seconds: float) -> str | None:

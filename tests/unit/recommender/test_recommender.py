@@ -240,22 +240,27 @@ def test_tasks_from_a_column(events):
         rec.recommend(history=[["i1"]], task="market-9")
 
 
-def test_observers_hear_of_fits_and_batches(log):
+def test_observers_hear_of_fits_and_batches(log, tmp_path):
     heard: list[str] = []
 
     class Observer:
         @mr.hookimpl
         def metarec_fit_finished(self, report):
-            heard.append(f"fit {report.events}")
+            heard.append(f"{type(report).__name__} {report.events}")
 
         @mr.hookimpl
         def metarec_batch_ranked(self, request, result, elapsed_ns):
             heard.append(f"batch {len(request.histories)} {len(result)} {elapsed_ns > 0}")
 
-    rec = mr.Recommender(**LIGHT, plugins={"watch": Observer()})
+    rec = mr.Recommender(**LIGHT, plugins={"watch": Observer()}, home=tmp_path / "home")
     rec.fit(log)
     rec.recommend(history=[["i1"], ["i2"]], k=3)
-    assert heard == [f"fit {log.n_events}", "batch 2 2 True"]
+    assert heard == [f"FitReport {log.n_events}", "batch 2 2 True"]
+    heard.clear()
+    rec.observe("u1", "i2", "purchase")
+    rec.update()
+    rec.refit()
+    assert heard == ["UpdateReport 1", f"FitReport {log.n_events + 1}"]
 
 
 def test_report_is_json(log, fitted):

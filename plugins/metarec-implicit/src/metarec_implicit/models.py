@@ -12,7 +12,7 @@ from scipy.sparse import csr_matrix
 from threadpoolctl import threadpool_limits
 
 from metarec_sdk.errors import ArgumentError, ArtefactError, NotFittedError
-from metarec_sdk.types import Float32, Histories, Progress, State, TrainingLog, no_progress
+from metarec_sdk.types import Float32, Float64, Histories, Progress, State, TrainingLog, no_progress
 
 
 class Bpr:
@@ -25,26 +25,25 @@ class Bpr:
 
     model = staticmethod(implicit.bpr.BayesianPersonalizedRanking)
 
+    @threadpool_limits.wrap(limits=1)  # the library warns of more than one BLAS thread
     def __init__(self, **params: Any) -> None:
         self.params: dict[str, Any] = {"num_threads": 1, "use_gpu": False, **params}
+        self._state: State = {}
         try:
-            self._model()
+            self.model(**self.params)
         except TypeError as error:  # names what the library doesn't take
             raise ArgumentError(str(error)) from None
-        self._state: State = {}
 
+    @threadpool_limits.wrap(limits=1)
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
         """Train the library's model on the weights of the events."""
-        model = self._model(random_state=int(rng.integers(2**31 - 1)))
-        with threadpool_limits(limits=1):
-            model.fit(
-                _matrix(log.histories, log.n_items),
-                show_progress=False,
-                callback=lambda epoch, *_: progress(epoch + 1, model.iterations, "training"),
-            )
-            self._state = {"items": np.ascontiguousarray(model.item_factors, np.float32)}
-            fold = np.linalg.lstsq(self._means(log.histories), model.user_factors, rcond=None)[0]
-        self._state["fold"] = fold.astype(np.float32)  # [d + 1, d]
+        model = self.model(**self.params, random_state=int(rng.integers(2**31 - 1)))
+        matrix = _matrix(log.histories, log.n_items)
+        model.fit(
+            matrix, show_progress=False, callback=lambda i, *_: progress(i + 1, model.iterations, "training")
+        )
+        self._state = {"items": np.ascontiguousarray(model.item_factors, np.float32)}
+        self._state["fold"] = np.linalg.lstsq(self._means(log.histories), model.user_factors, rcond=1e-5)[0]
 
     def item_matrix(self) -> Float32:
         """f32[n, d]; BPR's and LMF's biases are columns of it."""
@@ -54,32 +53,22 @@ class Bpr:
 
     def encode(self, histories: Histories) -> Float32:
         """f32[b, d]; that of an empty history is the map's intercept."""
-        return self._means(histories) @ self._state["fold"]
+        return (self._means(histories) @ self._state["fold"]).astype(np.float32)
 
     def state(self) -> State:
-        """``items`` f32[n, d] and, but for ALS, ``fold`` f32[d + 1, d]."""
+        """``items`` f32[n, d] and the map of `encode`, ``fold`` f64[d + 1, d]."""
         return {**self._state, "items": self.item_matrix()}
 
     def restore(self, state: Mapping[str, NDArray[Any]]) -> None:
         """Take back what `state` gave; raises `ArtefactError` where the factors are missing."""
         if "items" not in state:
-            raise ArtefactError(
-                f"this is no state of an implicit model: 'items' is missing, got {list(state)}"
-            )
+            raise ArtefactError(f"an implicit model's state holds 'items', but this one {list(state)}")
         self._state = dict(state)
 
-    def _model(self, **more: Any) -> Any:
-        with threadpool_limits(limits=1):  # the library warns of more than one BLAS thread
-            return self.model(**self.params, **more)
-
-    def _means(self, histories: Histories) -> Float32:
+    def _means(self, histories: Histories) -> Float64:  # the map may be large, and its terms cancel out
         items = self.item_matrix()
-        sums = _matrix(histories, len(items)) @ items
-        counts = np.bincount(
-            np.repeat(np.arange(len(histories)), histories.lengths), minlength=len(histories)
-        )
-        means = sums / np.maximum(counts, 1)[:, None]
-        return np.hstack([means, np.ones((len(means), 1))]).astype(np.float32)
+        means = _matrix(histories, len(items)) @ items / np.maximum(histories.lengths, 1)[:, None]
+        return np.hstack([means, np.ones((len(means), 1))])
 
 
 class Lmf(Bpr):
@@ -93,20 +82,16 @@ class Als(Bpr):
 
     model = staticmethod(implicit.als.AlternatingLeastSquares)
 
+    @threadpool_limits.wrap(limits=1)
     def encode(self, histories: Histories) -> Float32:
         """f32[b, d], 0 for an empty history."""
-        model = self._model()
-        model.item_factors = self.item_matrix().copy()  # the library takes writable arrays alone
-        model.factors = model.item_factors.shape[1]
-        with threadpool_limits(limits=1):
-            return model.recalculate_user(
-                np.arange(len(histories)), _matrix(histories, len(model.item_factors))
-            )
+        model, items = self.model(**self.params), self.item_matrix().copy()  # it takes writable arrays alone
+        model.item_factors, model.factors = items, items.shape[1]
+        return model.recalculate_user(np.arange(len(histories)), _matrix(histories, len(items)))
 
 
 def _matrix(histories: Histories, n_items: int) -> csr_matrix:
-    # copies, since the host's arrays are read-only and the library refuses those
     rows = histories.weights, histories.items, histories.offsets
-    matrix = csr_matrix(rows, (len(histories), n_items), copy=True)
+    matrix = csr_matrix(rows, (len(histories), n_items), copy=True)  # the library refuses read-only arrays
     matrix.sum_duplicates()
     return matrix
