@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from metarec_sdk.data.episodes import first_visits
 from metarec_sdk.errors import ArgumentError
 from metarec_sdk.heads.mixture import visits_of
 from metarec_sdk.protocols import Boosts
@@ -16,11 +15,13 @@ _BLOCK = 512
 
 def regression_weights(histories: Histories, n_items: int, regularization: float) -> Float32:
     """B f32[n, n], row j what a visit to j says for each item: ``P = (XᵀX + λI)⁻¹``, ``B_ji = −P_ji / P_ii``,
-    0 on the diagonal (eq. 8), X the matrix of visits. 8 n² bytes and n³ time.
+    0 on the diagonal (eq. 8), X the 0/1 matrix of who visited what. 8 n² bytes and n³ time.
 
     Raises `ArgumentError` for a λ that is too small for a positive definite matrix.
     """
     visits = visits_of(histories, n_items)
+    visits.sum_duplicates()
+    visits.data[:] = 1.0
     inverse = _inverse((visits.T @ visits).toarray(), regularization)
     weights = np.empty(inverse.shape, np.float32)
     scale = -np.diag(inverse)
@@ -31,8 +32,8 @@ def regression_weights(histories: Histories, n_items: int, regularization: float
 
 
 def regression_table(histories: Histories, n_items: int, regularization: float, most: int) -> Boosts:
-    """The ``most`` largest positive weights of each row of B as CSR, items ascending; visits count once."""
-    weights = regression_weights(first_visits(histories), n_items, regularization)
+    """The ``most`` largest positive weights of each row of B as CSR, items ascending."""
+    weights = regression_weights(histories, n_items, regularization)
     most = min(most, n_items)
     lengths, items, values = [np.zeros(1, np.int64)], [], []
     for start in range(0, n_items, _BLOCK):
