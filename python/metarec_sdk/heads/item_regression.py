@@ -19,7 +19,7 @@ def regression_weights(histories: Histories, n_items: int, regularization: float
 
     Raises `ArgumentError` for a λ that is too small for a positive definite matrix.
     """
-    visits = visits_of(histories, n_items)
+    visits = visits_of(histories, n_items).copy()  # sorting its rows in place would sort the histories
     visits.sum_duplicates()
     visits.data[:] = 1.0
     inverse = _inverse((visits.T @ visits).toarray(), regularization)
