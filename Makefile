@@ -18,8 +18,10 @@ $(BIN)/uv:
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet uv
 
+# Compiled once here, not anew in every process where Python may not write (PYTHONDONTWRITEBYTECODE): importing torch
+# takes 20 seconds then, and the tests start hundreds of processes.
 $(VENV)/installed: $(BIN)/uv pyproject.toml constraints.txt $(RUST_SOURCES) $(PLUGINS:%=%/pyproject.toml)
-	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e %)
+	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e %)
 	touch $@
 
 setup: $(VENV)/installed  ## create .venv, build the Rust extension (release) and install everything
@@ -67,7 +69,7 @@ wheel: setup  ## build the abi3 wheel into dist/
 
 test-wheel: wheel  ## install the wheel into a clean environment and run the tests there
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python target/wheel-venv
-	$(BIN)/uv pip install --quiet --python target/wheel-venv/bin/python -c constraints.txt "$$(ls dist/*.whl)[dev]"
+	$(BIN)/uv pip install --quiet --compile-bytecode --python target/wheel-venv/bin/python -c constraints.txt "$$(ls dist/*.whl)[dev]"
 	cd tests && ../target/wheel-venv/bin/python -m pytest -m "not slow" -q unit native
 
 bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
