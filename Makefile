@@ -19,7 +19,7 @@ $(BIN)/uv:
 	$(BIN)/python -m pip install --quiet uv
 
 # Compiled once here, not anew in every process where Python may not write (PYTHONDONTWRITEBYTECODE): importing torch
-# takes 20 seconds then, and the tests start hundreds of processes.
+# takes many seconds then, and the tests start hundreds of processes.
 $(VENV)/installed: $(BIN)/uv pyproject.toml constraints.txt $(RUST_SOURCES) $(PLUGINS:%=%/pyproject.toml)
 	$(BIN)/uv pip install --python $(BIN)/python --quiet --compile-bytecode -c constraints.txt -e '.[dev]' $(PLUGINS:%=-e %)
 	touch $@
