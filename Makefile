@@ -7,7 +7,7 @@ PLUGINS := $(wildcard plugins/metarec-*)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format docs bench wheel
-.PHONY: bench-topk bench-gpu bench-quality constraints clean
+.PHONY: bench-topk bench-sasrec bench-gpu bench-quality constraints clean
 
 help:  ## show the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -78,6 +78,11 @@ bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 bench-topk: setup  ## exact top-k against every peer, an hour; make bench-topk OPTIONS=--quick is shorter
 	$(BIN)/uv pip install --python $(BIN)/python --quiet -c constraints.txt -r pyproject.toml --extra bench
 	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE $(BIN)/python benches/topk.py $(OPTIONS)
+
+bench-sasrec: wheel  ## SASRec epochs against RecBole and RecTools; needs Python 3.11
+	$(BIN)/uv venv --quiet --clear --python $(BIN)/python target/sasrec-venv
+	$(BIN)/uv pip install --python target/sasrec-venv/bin/python --quiet "$$(ls dist/*.whl)[torch,bench-sasrec]"
+	env -u OPENBLAS_CORETYPE -u OPENBLAS_L2_SIZE target/sasrec-venv/bin/python benches/sasrec_against_peers.py $(OPTIONS)
 
 bench-quality: setup  ## the stack against tuned baselines on public data; OPTIONS=--quick before a release
 	$(BIN)/metarec bench k-shot $(OPTIONS)
