@@ -24,9 +24,10 @@ SMALL = {
 }
 MARKOV = {**SMALL, "epochs": 25, "learning_rate": 0.01, "dropout": 0.1, "patience": 25}
 OWN_MARKOV = {
-    "bert4rec": {"width": 32, "blocks": 1, "heads": 4, "epochs": 40, "learning_rate": 0.005, "dropout": 0.0}
+    "bert4rec": {"width": 32, "blocks": 1, "heads": 4, "epochs": 60, "learning_rate": 0.005, "dropout": 0.0}
 }
-"""Masked items teach less an epoch, and attention has to find the neighbour by its position."""
+"""Masked items teach less an epoch, and attention has to find the neighbour by its position: after 40 epochs it
+depended on the processor whether it had."""
 
 
 def create(model: str, **params: object):
