@@ -26,8 +26,8 @@ MARKOV = {**SMALL, "epochs": 25, "learning_rate": 0.01, "dropout": 0.1, "patienc
 OWN_MARKOV = {
     "bert4rec": {"width": 32, "blocks": 1, "heads": 4, "epochs": 60, "learning_rate": 0.005, "dropout": 0.0}
 }
-"""Masked items teach less an epoch, and attention has to find the neighbour by its position: after 40 epochs it
-depended on the processor whether it had."""
+"""Masked items teach less an epoch, and attention has to find the neighbour by its position: whether it
+had after 40 epochs depended on the processor."""
 
 
 def create(model: str, **params: object):
