@@ -45,8 +45,9 @@ MIN_PEOPLE = 10
 
 _PEOPLE = 300
 _LEAST_SHARE, _MOST_SHARE = 0.1, 0.3
-"""Held-out people who can tell stacks apart, and the share of a log that they may be: a tenth of a small log
-decides by chance."""
+"""Held-out people who can tell stacks apart, and the share of a log without times that they may be: a tenth of
+a small one decides by chance. Where there are times, people who are new in the last window decide: those who
+began long ago began with other items."""
 
 
 def held_out_parts(
@@ -57,10 +58,10 @@ def held_out_parts(
     Without times there is no later: some users are held out and that is all.
     Raises `DataError` where the log is too small to be parted.
     """
-    share = float(np.clip(_PEOPLE / max(log.frame["user_id"].n_unique(), 1), _LEAST_SHARE, _MOST_SHARE))
     if log.has_time:
-        split = cold_start(log, holdout_fraction=share, validation=False, rng=rng)
+        split = cold_start(log, validation=False, rng=rng)
         return split.train, split.cold, split.warm
+    share = float(np.clip(_PEOPLE / max(log.frame["user_id"].n_unique(), 1), _LEAST_SHARE, _MOST_SHARE))
     by_user = held_out_users(log, fraction=share, rng=rng)
     return by_user.train, by_user.test, log.replaced(log.frame.head(0))
 
