@@ -45,9 +45,9 @@ MIN_PEOPLE = 10
 
 _PEOPLE = 300
 _LEAST_SHARE, _MOST_SHARE = 0.1, 0.3
-"""Held-out people who can tell stacks apart, and the share of a log without times that they may be: a tenth of
-a small one decides by chance. Where there are times, people who are new in the last window decide: those who
-began long ago began with other items."""
+"""Held-out people who can tell stacks apart, and the share of a log without times that they may be: a tenth
+of a small one decides by chance. Where there are times, people who are new in the last window decide: those
+who began long ago began with other items."""
 
 
 def held_out_parts(
