@@ -57,7 +57,8 @@ Boosts: TypeAlias = tuple[Int64, Int32, Float32]
 class ItemItemMember(Component, Protocol):
     """Adds sparse scores to items that are neighbours of those in a history.
 
-    With an argument ``directed`` in its constructor, both values are tried and validation chooses.
+    With an argument ``directed`` in its constructor, both values are tried and validation chooses for each
+    band of history lengths; with ``regression`` besides, True is tried too, for at most 5,000 items.
     """
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,12 +23,12 @@ MOST_REGRESSED = 10_000
 class ItemKNN:
     """What a history's items say for others, the best neighbours of each kept.
 
-    Cosine, shrunk: ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of users with
-    both items (an item counts once a user) and c_i the number of users of i (Sarwar et al. 2001). Directed:
-    c_ij counts how often j is among the ``window`` events after i and c_i the events of i, so that order
-    matters.
+    By default a shrunk cosine: ``K_ij = c_ij / (√(c_i c_j) + shrinkage)``. Symmetric: c_ij is the number of
+    users with both items (an item counts once a user) and c_i the number of users of i (Sarwar et al. 2001).
+    Directed: c_ij counts how often j is among the ``window`` events after i and c_i the events of i, so that
+    order matters.
 
-    Regression: K_ij is the positive part of EASE's B_ij with λ = ``regularization``, see
+    With ``regression``: K_ij is the positive part of EASE's B_ij with λ = ``regularization``, see
     `metarec_sdk.heads.item_regression`; it discounts what other items of the history explain already, and
     takes 8 n² bytes and n³ time to fit, so n is at most `MOST_REGRESSED`.
 
@@ -38,18 +38,16 @@ class ItemKNN:
     def __init__(
         self,
         *,
-        similarity: Literal["cosine", "regression"] = "cosine",
         directed: bool = False,
+        regression: bool = False,
         neighbours: int = 100,
         shrinkage: float = 10.0,
         window: int = 10,
         regularization: float = 500.0,
     ) -> None:
-        if similarity not in ("cosine", "regression"):
-            raise ArgumentError(f"similarity must be 'cosine' or 'regression', got {similarity!r}")
-        if directed and similarity == "regression":
-            raise ArgumentError("a regression has no direction: use similarity='cosine' or directed=False")
-        self.similarity = similarity
+        if directed and regression:
+            raise ArgumentError("a regression has no direction: choose directed=True or regression=True")
+        self.regression = regression
         self.directed = directed
         self.neighbours = whole("neighbours", neighbours, 1, 100_000)
         self.shrinkage = number("shrinkage", shrinkage, least=0.0)
@@ -64,7 +62,7 @@ class ItemKNN:
         Raises `ArgumentError` for a regression over more than `MOST_REGRESSED` items.
         """
         progress(0, 1, "item neighbours")
-        table = self._regression(log) if self.similarity == "regression" else self._cosine(log)
+        table = self._regressed(log) if self.regression else self._cosine(log)
         with native_errors():
             self._table, self._neighbours = table, _core.ItemNeighbours(*table)
         progress(1, 1, "item neighbours")
@@ -81,11 +79,11 @@ class ItemKNN:
                 self.window if self.directed else None,
             )
 
-    def _regression(self, log: TrainingLog) -> Boosts:
+    def _regressed(self, log: TrainingLog) -> Boosts:
         if log.n_items > MOST_REGRESSED:
             raise ArgumentError(
                 f"a regression over {log.n_items:,} items takes {8 * log.n_items**2 / 1e9:.1f} GB; the bound "
-                f"is {MOST_REGRESSED:,} items, use similarity='cosine'"
+                f"is {MOST_REGRESSED:,} items, use regression=False"
             )
         return regression_table(log.histories, log.n_items, self.regularization, self.neighbours)
 

@@ -85,14 +85,15 @@ class Components:
     def item_item_variants(self, n_items: int) -> dict[str, Variant]:
         """The variants that compete for n items: those whose arguments the member takes and the recipe leaves
         open; where there are none, how far back it listens."""
-        takes = self.plugins.parameters("item_item", self.recipe.item_item)
+        takes = set(self.plugins.parameters("item_item", self.recipe.item_item))
         fixed = self.recipe.kind_params("item_item")
+        open_to_choice = takes - set(fixed) - ({"directed"} if fixed.get("regression") else set())
         if n_items > MOST_REGRESSED:
-            fixed["similarity"] = "cosine"
+            open_to_choice.discard("regression")
         asked = {
             name: variant
             for name, variant in VARIANTS.items()
-            if variant.params and all(key in takes and key not in fixed for key in variant.params)
+            if variant.params and open_to_choice.issuperset(variant.params)
         }
         return asked or {name: variant for name, variant in VARIANTS.items() if not variant.params}
 

@@ -39,7 +39,7 @@ class Decisions:
     meta: MetaFit
     """What the meta-learner found at that number of tasks; its parts tell what to learn again."""
     variants: list[str]
-    """Of the item-item member, by band."""
+    """Of the item-item member, by band; empty for the first one there is."""
     form: Int32
     """i32[bands], popularity form by band."""
     gates: Gates
@@ -58,9 +58,7 @@ def undecided() -> Decisions:
     """Sane defaults where nothing can be validated: members weighted alike, one task, all-time popularity."""
     n = len(MEMBERS)
     gates = Gates(np.zeros(n), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32))
-    return Decisions(
-        1, NOTHING, ["symmetric"] * len(BANDS), np.zeros(len(BANDS), np.int32), gates, "all-time"
-    )
+    return Decisions(1, NOTHING, [], np.zeros(len(BANDS), np.int32), gates, "all-time")
 
 
 @dataclass
@@ -166,6 +164,12 @@ class Judge:
         self.report.tasks = [
             TaskCandidate(row.n_tasks, row.loss, row.gain, row.gain_error, row.chosen) for row in choice.table
         ]
+        wanted = self.components.recipe.min_tasks
+        if choice.n_tasks < wanted:
+            self.report.notes.append(
+                f"min_tasks={wanted}, but at most {max(losses)} were found: "
+                f"raise max_tasks or lower min_task_size"
+            )
         tasks, meta, gates = found[choice.n_tasks]
         self.report.meta_losses = meta.losses
         self.members.head.restore(untouched | meta.head)

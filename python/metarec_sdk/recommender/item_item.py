@@ -31,7 +31,7 @@ VARIANTS: dict[str, Variant] = {
     "directed": Variant({"directed": True}),
     "symmetric, last 5": Variant({"directed": False}, 5),
     "directed, last 5": Variant({"directed": True}, 5),
-    "regression": Variant({"similarity": "regression"}),
+    "regression": Variant({"directed": False, "regression": True}),
     "whole history": Variant({}),
     "last 5": Variant({}, 5),
 }

@@ -14,7 +14,7 @@ from metarec_sdk.protocols import ItemItemMember
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.episode_scores import EpisodeScores
 from metarec_sdk.recommender.item_item import ItemItem, Variant
-from metarec_sdk.recommender.popularity import PopularityForms, band_of
+from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
 from metarec_sdk.recommender.prepare import Prepared
 from metarec_sdk.recommender.progress import Step
 from metarec_sdk.types import (
@@ -72,7 +72,8 @@ class Members:
         return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items), mixture)
 
     def chosen_item_item(self, of_band: list[str]) -> ItemItem:
-        """The item-item member with these variants, one a band."""
+        """The item-item member with these variants, one a band; with the first one there is for none."""
+        of_band = of_band or [next(iter(self.item_item))] * len(BANDS)
         names = sorted(set(of_band))
         members, variants = zip(*(self.item_item[name] for name in names))
         return ItemItem(
@@ -128,10 +129,11 @@ class Members:
 def _fit_item_item(
     components: Components, log: TrainingLog, names: Collection[str] | None
 ) -> dict[str, tuple[ItemItemMember, Variant]]:
-    """The named variants, or all; those with the same arguments share a member."""
+    """The named variants, all for None, the first for none; those with the same arguments share a member."""
     known = components.item_item_variants(log.n_items)
     if names is not None:
-        known = {name: variant for name, variant in known.items() if name in names} or known
+        names = names or list(known)[:1]
+        known = {name: variant for name, variant in known.items() if name in names}
     fitted: list[tuple[Variant, ItemItemMember]] = []
     found = {}
     for name, variant in known.items():

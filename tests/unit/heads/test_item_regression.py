@@ -57,7 +57,7 @@ def test_a_second_visit_changes_nothing(log):
 
 
 def test_the_member_speaks_by_the_table(log):
-    member = ItemKNN(similarity="regression", regularization=7.0)
+    member = ItemKNN(regression=True, regularization=7.0)
     member.fit(log, np.random.default_rng(0))
     for one, other in zip(member.table(), regression_table(log.histories, 40, 7.0, 100), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -69,10 +69,8 @@ def test_the_member_speaks_by_the_table(log):
 def test_what_cannot_be_regressed_is_refused(log, monkeypatch):
     monkeypatch.setattr(item_knn, "MOST_REGRESSED", 39)
     with pytest.raises(ArgumentError, match=r"40 items takes .* the bound is 39"):
-        ItemKNN(similarity="regression").fit(log, np.random.default_rng(0))
-    with pytest.raises(ArgumentError, match="similarity must be"):
-        ItemKNN(similarity="jaccard")
+        ItemKNN(regression=True).fit(log, np.random.default_rng(0))
     with pytest.raises(ArgumentError, match="no direction"):
-        ItemKNN(similarity="regression", directed=True)
+        ItemKNN(regression=True, directed=True)
     with pytest.raises(ArgumentError, match="too small"):
         regression_weights(Histories.from_lists([[0, 1]]), 2, 1e-300)

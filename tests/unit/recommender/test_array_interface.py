@@ -41,6 +41,13 @@ def test_tasks_that_are_asked_for_are_served_and_can_be_told(events):
         rec.memberships(histories, ["a", "b"])
 
 
+def test_tasks_that_cannot_be_had_are_missed_in_words(events):
+    light = LIGHT | {"clusterer": "kmeans"}
+    report = mr.Recommender(**light, min_tasks=9, max_tasks=4).fit(mr.read_interactions(events, time="ts"))
+    assert report.n_tasks < 9
+    assert any(note.startswith("min_tasks=9, but at most ") for note in report.notes)
+
+
 def test_the_stack_without_a_member(fitted):
     """The silent member's gate is closed and nothing else changes."""
     histories = Histories.from_lists([[0, 1, 2], [30, 31]])

@@ -1,13 +1,16 @@
 """The item-item member: a variant for each band of history lengths."""
 
 import numpy as np
+import polars as pl
 import pytest
 
+import metarec_sdk as mr
 from metarec_sdk.heads.item_knn import ItemKNN
 from metarec_sdk.plugins import PluginManager
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.item_item import MOST_REGRESSED, ItemItem, Variant, together
 from metarec_sdk.recommender.recipe import Recipe
+from metarec_sdk.testing.samples import world
 from metarec_sdk.types import Histories, TrainingLog
 
 ROWS = [[], [0], [1, 2], [3], [0, 1, 2, 3, 4], [4, 5]]
@@ -61,11 +64,31 @@ def test_one_part_is_handed_on_as_it_is():
     [
         ({}, 100, ["symmetric", "directed", "symmetric, last 5", "directed, last 5", "regression"]),
         ({}, MOST_REGRESSED + 1, ["symmetric", "directed", "symmetric, last 5", "directed, last 5"]),
-        ({"directed": False}, 100, ["regression"]),
-        ({"similarity": "cosine"}, 100, ["symmetric", "directed", "symmetric, last 5", "directed, last 5"]),
-        ({"similarity": "regression", "directed": False}, 100, ["whole history", "last 5"]),
+        ({"directed": False}, 100, ["whole history", "last 5"]),
+        ({"directed": True}, 100, ["whole history", "last 5"]),
+        ({"regression": False}, 100, ["symmetric", "directed", "symmetric, last 5", "directed, last 5"]),
+        ({"regression": True}, 100, ["whole history", "last 5"]),
     ],
 )
 def test_what_the_recipe_leaves_open_competes(params, n_items, expected):
     components = Components(Recipe(params={"item_item": params}), PluginManager())
     assert list(components.item_item_variants(n_items)) == expected
+
+
+@pytest.mark.parametrize("params", [{"directed": True}, {"regression": True}, {}])
+@pytest.mark.parametrize("people", [3, 60])
+def test_whatever_is_stated_fits_decided_or_not(params, people):
+    events = world().events.sort("user_id")
+    users = events["user_id"].unique().sort()[:people]
+    rows = events.filter(pl.col("user_id").is_in(users.to_list()))
+    log = mr.read_interactions(rows.select("user_id", "item_id"), time=None)
+    rec = mr.Recommender(
+        backbone="factors",
+        clusterer="none",
+        meta_learner="none",
+        params={"item_item": params},
+        progress=False,
+    )
+    report = rec.fit(log)
+    assert bool(report.item_item) == (people == 60)
+    assert len(rec.recommend([users[0]], k=3))

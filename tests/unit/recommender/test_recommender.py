@@ -9,7 +9,6 @@ import polars as pl
 import pytest
 
 import metarec_sdk as mr
-from metarec_sdk.adapters import ClosedForm
 from metarec_sdk.errors import (
     ArgumentError,
     ArtefactError,
@@ -20,9 +19,7 @@ from metarec_sdk.errors import (
     StorageError,
     UnknownIdError,
 )
-from metarec_sdk.heads.natpar import Natpar
 from metarec_sdk.recommender.episode_scores import MEMBERS
-from metarec_sdk.types import MetaFit
 
 LIGHT = {"backbone": "factors", "meta_learner": "none", "clusterer": "none"}
 
@@ -339,31 +336,6 @@ def test_nothing_works_before_fit():
             call()
 
 
-@pytest.mark.parametrize("users", [1, 2, 3])
-def test_tiny_logs_fit_with_defaults(users):
-    frame = pl.DataFrame(
-        [(f"u{user}", f"i{item}", 1_700_000_000 + item) for user in range(users) for item in range(3)],
-        schema=["user_id", "item_id", "timestamp"],
-        orient="row",
-    )
-    rec = mr.Recommender(**LIGHT)
-    report = rec.fit(mr.read_interactions(frame))
-    assert report.notes
-    assert rec.recommend(history=[["i0"]], k=5).height == 2
-
-
-def test_one_item_can_not_be_ranked():
-    frame = pl.DataFrame({"user_id": ["a", "b"], "item_id": ["i", "i"], "timestamp": [1_700_000_000] * 2})
-    with pytest.raises(DataError, match="at least 2"):
-        mr.Recommender(**LIGHT).fit(mr.read_interactions(frame))
-
-
-def test_a_log_without_times_fits(events):
-    log = mr.read_interactions(events.drop("ts"), time=None, event="type")
-    report = mr.Recommender(**LIGHT).fit(log)
-    assert report.bands
-
-
 def test_a_folder_that_is_no_model_or_was_damaged(rec, tmp_path):
     (tmp_path / "empty").mkdir()
     for path in (tmp_path / "empty", tmp_path / "missing"):
@@ -416,44 +388,3 @@ def test_a_large_batch_stays_within_its_memory(fitted):
     assert np.unique(lists["user_id"].to_numpy()).size == 100_000
     # 500,000 rows of the result are 12 MB; one dense score matrix alone would be 24 MB, the boosts 100 MB.
     assert peak < 120e6
-
-
-def test_the_head_is_fitted_without_the_people_who_stop_its_meta_learner(log, monkeypatch, tmp_path):
-    fitted_users, stopped_by, learned_from = [], [], []
-    fit = Natpar.fit
-
-    def counted(self, training, rng, *rest):
-        fitted_users.append(len(training))
-        return fit(self, training, rng, *rest)
-
-    def learned(self, episodes, memberships, *, head, validation, **rest):
-        stopped_by.append(set(validation[0].users.tolist()))
-        learned_from.append(set(episodes.users.tolist()))
-        return MetaFit({}, {"prior_variance": head.state()["prior_variance"] * 2}, [], {})
-
-    monkeypatch.setattr(Natpar, "fit", counted)
-    monkeypatch.setattr(ClosedForm, "fit", learned)
-    monkeypatch.setattr("metarec_sdk.recommender.worth.LearnedWorth.kept", True)
-    mr.Recommender(backbone="factors", clusterer="none", home=tmp_path).fit(log)
-    n_users = log.n_users
-    assert fitted_users[1] == n_users - n_users // 10
-    assert 0 < len(stopped_by[1]) <= n_users // 10
-    assert not stopped_by[1] & learned_from[1]
-
-
-def test_what_does_not_make_the_stack_better_is_not_learned_again(log, monkeypatch, tmp_path):
-    calls = []
-
-    def useless(self, episodes, memberships, *, head, **rest):
-        calls.append(len(episodes))
-        table = np.random.default_rng(0).standard_normal(head.item_matrix().shape).astype(np.float32)
-        return MetaFit({}, {"psi_out": table}, [], {"head/after": 1.0})
-
-    monkeypatch.setattr(ClosedForm, "fit", useless)
-    report = mr.Recommender(backbone="factors", clusterer="none", home=tmp_path).fit(log)
-    assert len(calls) == 1
-    assert not report.learned.kept
-    assert report.learned.gain < 0
-    assert report.meta_losses == {"head/after": 1.0}
-    assert [row.name for row in report.members] == list(MEMBERS)
-    assert "meta-learning: dropped" in str(report)
