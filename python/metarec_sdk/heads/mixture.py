@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
+from metarec_sdk import _core
+from metarec_sdk.heads.native_errors import native_errors
 from metarec_sdk.heads.whitening import smoothed_popularity
 from metarec_sdk.types import Float32, Float64, Histories, TrainingLog
 
@@ -66,10 +69,21 @@ class PopularityMixture:
         return cls(np.ascontiguousarray(lift, np.float32), np.log(weight), sharpness)
 
     def memberships(self, histories: Histories) -> Float32:
-        """f32[b, C], π_u of each history, rows sum to 1; an empty history gets the prior."""
-        visits = visits_of(histories, len(self.lift))
-        found = responsibilities(self.sharpness * (visits @ self.lift), self.log_weight)
+        """f32[b, C], π_u of each history, rows sum to 1; an empty history gets the prior.
+
+        Raises `ArgumentError` for items outside the catalogue.
+        """
+        each = np.ones(len(histories.items), np.float32)
+        with native_errors():
+            log_likelihood, _ = self._sums.state(histories.offsets, histories.items, each)
+        found = responsibilities(self.sharpness * log_likelihood, self.log_weight)
         return np.ascontiguousarray(found, np.float32)
+
+    @cached_property
+    def _sums(self) -> _core.NatparTable:
+        """Adds rows of the lift up: the additive state of `Natpar` over another table."""
+        with native_errors():
+            return _core.NatparTable(self.lift)
 
     def extended(self, n_items: int) -> PopularityMixture:
         """The same groups over a catalogue that has grown: to them a new item is like to everybody."""

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from metarec_sdk.errors import ArgumentError
 from metarec_sdk.heads.mixture import PopularityMixture
 from metarec_sdk.types import Histories, TrainingLog
 
@@ -69,3 +70,8 @@ def test_a_new_item_is_to_every_group_like_to_everybody(log):
     grown = fitted(log).extended(11)
     assert grown.lift.shape == (11, 3)
     assert not grown.lift[9:].any()
+
+
+def test_items_outside_the_catalogue_are_refused(log):
+    with pytest.raises(ArgumentError, match="9"):
+        fitted(log).memberships(Histories.from_lists([[0, 9]]))
