@@ -20,6 +20,8 @@ TRAINING_SIZES = (0, 1, 2, 3, 5, 7, 10, 20, 50)
 
 N_QUERY = 10
 
+_LEAST_USERS = 20
+
 _MAX_TRAINING_EPISODES = 8_000
 
 _MOST_ORDERS = 3
@@ -56,26 +58,26 @@ def validation_episodes(
 
     Where order means nothing, each cold user gives several episodes of a size, each in an order of its own.
 
-    Users need as many events as the largest support plus one query event; where too few have them, smaller
-    supports are used.
+    Users need as many events as the largest support that half of them reach plus one query event, the same
+    users at all sizes up to there; each larger size has the users who are long enough for it.
     """
     budget = max(50, MAX_CELLS // max(n_items, 1))
     cold = cold_log.histories
-    sizes = _usable_sizes(cold)
+    lengths = first_visits(cold).lengths
+    sizes, common = _usable_sizes(lengths)
     parts: list[Episodes] = []
-    empty = episodes(cold, 0, N_QUERY, min_events=sizes[-1] + 1 if sizes else 1)
-    per_size = max(20, budget // (len(sizes) + 1)) if sizes else 0
-    if sizes:
-        rows = _sample(first_visits(cold).lengths > sizes[-1], per_size, rng)
-        chosen = cold.take(rows)
-        once = len(rows) * len(sizes) * n_items
-        draws = 1 if cold_log.ordered else int(np.clip(_CELLS_OF_ORDERS // max(once, 1), 1, _MOST_ORDERS))
-        for draw in range(draws):
-            in_order = shuffled(chosen, rng) if draw else chosen
-            parts += [_of(rows, episodes(in_order, k, N_QUERY)) for k in sizes]
+    empty = episodes(cold, 0, N_QUERY, min_events=common + 1)
+    per_size = max(_LEAST_USERS, budget // (len(sizes) + 1))
+    together = _sample(lengths > common, per_size, rng)
+    people = [together if k <= common else _sample(lengths > k, per_size, rng) for k in sizes]
+    once = sum(map(len, people)) * n_items
+    draws = 1 if cold_log.ordered else int(np.clip(_CELLS_OF_ORDERS // max(once, 1), 1, _MOST_ORDERS))
+    for draw in range(draws):
+        in_order = shuffled(cold, rng) if draw else cold
+        parts += [_of(rows, episodes(in_order.take(rows), k, N_QUERY)) for k, rows in zip(sizes, people)]
     n_new = sum(len(part) for part in parts)
     active = np.flatnonzero((known.lengths > 0) & (later.lengths > 0))
-    active = rng.permutation(active)[: per_size or budget]
+    active = rng.permutation(active)[:per_size]
     if len(active):
         before = first_visits(known.take(active))
         parts.append(_of(active, episodes(before.join(later.take(active)), before.lengths, N_QUERY)))
@@ -106,12 +108,13 @@ def training_episodes(log: TrainingLog, rng: np.random.Generator) -> Episodes:
     return found if found is not None else parts[0]
 
 
-def _usable_sizes(cold: Histories) -> list[int]:
-    """Support sizes that at least half of the cold users (and 20 of them) can fill with a query left."""
-    lengths = cold.lengths
-    enough = max(20, len(cold) // 2)
-    sizes = [k for k in SUPPORT_SIZES if np.count_nonzero(lengths > k) >= enough]
-    return sizes or [k for k in SUPPORT_SIZES[:1] if np.count_nonzero(lengths > k) > 0]
+def _usable_sizes(lengths: Int64) -> tuple[list[int], int]:
+    """(support sizes that 20 users of these lengths can fill with a query left, the largest that also half of
+    them can): at a size that few reach they decide alone, not what holds for shorter histories."""
+    enough = [int(np.count_nonzero(lengths > k)) for k in SUPPORT_SIZES]
+    sizes = [k for k, users in zip(SUPPORT_SIZES, enough) if users >= _LEAST_USERS]
+    shared = [k for k, users in zip(SUPPORT_SIZES, enough) if users >= max(_LEAST_USERS, len(lengths) / 2)]
+    return sizes or [SUPPORT_SIZES[0]], shared[-1] if shared else SUPPORT_SIZES[0]
 
 
 def _sample(usable: NDArray[np.bool_], most: int, rng: np.random.Generator) -> NDArray[np.int64]:
