@@ -104,12 +104,9 @@ class Judge:
 
     def _popularity_forms(self) -> Int32:
         """The best form for each band; a band without episodes takes its neighbour's."""
-        blank, few = self._blank(), self.drawn.few_shot
+        blank = self._blank()
         quality = np.stack(
-            [
-                blank.ndcg(blank.masked(np.repeat(column[None], len(few), axis=0)))
-                for column in self.members.popularity.table.T
-            ]
+            [blank.quality_alone(column[None]) for column in self.members.popularity.table.T]
         )  # [forms, E]
         form = np.zeros(len(BANDS), np.int32)
         for band in range(len(BANDS)):
@@ -126,7 +123,7 @@ class Judge:
         quality = {}
         for name in self.members.item_item:
             alone = self.members.chosen_item_item([name] * len(BANDS))
-            quality[name] = blank.ndcg(blank.masked(self.members.boost_scores(alone, support)))
+            quality[name] = blank.quality_alone(self.members.boost_scores(alone, support))
         self.report.item_item = {name: float(values.mean()) for name, values in quality.items()}
         best = max(quality, key=lambda name: self.report.item_item[name])
         chosen = []
@@ -192,7 +189,7 @@ class Judge:
         """(gates refined and guarded for these members, NDCG@10 f64[E] of each episode under them)."""
         scores = self._scores(tasks, meta)
         gates, _ = guard(refine(fit_gates(scores), scores), scores)
-        return gates, scores.ndcg(scores.combined(gates.at(scores.support.lengths)))
+        return gates, scores.quality(gates.at(scores.support.lengths))
 
     def _control(self, tasks: TaskModel, untouched: State, start: MetaFit | None) -> NDArray[np.float64]:
         """Losses of as many random tasks: what they reach too isn't owed to the grouping."""
@@ -246,7 +243,7 @@ class Judge:
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
         self.report.cold_start = {
-            name: float(blank.ndcg(np.broadcast_to(scores, (len(empty), scores.shape[1]))).mean())
+            name: float(blank.quality_alone(scores).mean())
             for name, scores in candidates.items()
         }
         return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])

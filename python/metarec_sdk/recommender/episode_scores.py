@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +22,9 @@ MAX_CELLS = 30_000_000
 """Episodes times items held at once; 120 MB a member."""
 
 _CUTOFF = 10
+
+_BLOCK_CELLS = 65_536
+_ALL = slice(None)
 
 
 @dataclass(frozen=True)
@@ -53,31 +58,82 @@ class EpisodeScores:
             self.users[rows],
         )
 
-    def combined(self, gates: np.ndarray) -> Float32:
-        """f32[E, n], the sum weighted by gates [E, 4], -inf where the support is."""
-        total = np.zeros_like(self.members[0])
-        for member, gate in zip(self.members, gates.T):
-            if gate.any():
-                total += gate[:, None].astype(np.float32) * member
-        return self.masked(total)
+    def blocks(self) -> Iterator[slice]:
+        """Runs of episodes whose scores stay in a core's cache while they are worked on."""
+        return self._blocks(self.members[0].shape[1])
 
-    def masked(self, scores: Float32) -> Float32:
-        """The given scores with the support set to -inf, in place."""
-        scores[np.repeat(np.arange(len(self)), self.support.lengths), self.support.items] = -np.inf
+    def _blocks(self, n: int) -> Iterator[slice]:
+        rows = max(1, _BLOCK_CELLS // n)
+        for start in range(0, len(self), rows):
+            yield slice(start, min(start + rows, len(self)))
+
+    def combined(self, gates: NDArray[Any], rows: slice = _ALL) -> Float32:
+        """f32[b, n], the sum of some episodes weighted by their gates [b, members], -inf where the support is."""
+        parts = [
+            gate[:, None].astype(np.float32) * member[rows]
+            for member, gate in zip(self.members, gates.T)
+            if gate.any()
+        ]
+        total = parts[0] if parts else np.zeros_like(self.members[0][rows])
+        for part in parts[1:]:
+            total += part
+        return self.masked(total, rows)
+
+    def masked(self, scores: Float32, rows: slice = _ALL) -> Float32:
+        """The given scores of some episodes with the support set to -inf, in place."""
+        row, items = _within(self.support, rows)
+        scores[row, items] = -np.inf
         return scores
 
-    def ndcg(self, scores: Float32) -> np.ndarray:
-        """f64[E], NDCG@10 of masked scores [E, n] against the query (Järvelin & Kekäläinen 2002)."""
-        k = min(_CUTOFF, scores.shape[1])
-        top = np.argpartition(-scores, k - 1, axis=1)[:, :k]
-        order = np.argsort(-np.take_along_axis(scores, top, 1), axis=1, kind="stable")
-        top = np.take_along_axis(top, order, 1)  # [E, k]
-        wanted = np.zeros(scores.shape, bool)
-        wanted[np.repeat(np.arange(len(self)), self.query.lengths), self.query.items] = True
-        discount = 1.0 / np.log2(np.arange(2, k + 2))
-        ideal = np.concatenate([[0.0], np.cumsum(discount)])[np.minimum(wanted.sum(1), k)]
-        gain: np.ndarray = (np.take_along_axis(wanted, top, 1) * discount).sum(1) / np.maximum(ideal, 1e-12)
-        return gain
+    def quality(self, gates: NDArray[Any]) -> NDArray[np.float64]:
+        """f64[E], NDCG@10 of the sum weighted by gates [E, members]."""
+        parts = [self.ndcg(self.combined(gates[rows], rows), rows) for rows in self.blocks()]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def quality_alone(self, scores: Float32) -> NDArray[np.float64]:
+        """f64[E], NDCG@10 of scores [E, n], or of [1, n] for everybody, from which the support is left out."""
+        n = scores.shape[1]
+        everybody = np.broadcast_to(scores, (len(self), n))
+        parts = [self.ndcg(self.masked(everybody[rows].copy(), rows), rows) for rows in self._blocks(n)]
+        return np.concatenate(parts) if parts else np.zeros(0)
+
+    def qualities(
+        self, gates: NDArray[Any], member: int, multipliers: Sequence[float]
+    ) -> NDArray[np.float64]:
+        """f64[multipliers, E], `quality` with one member's gate multiplied."""
+        found = np.zeros((len(multipliers), len(self)))
+        for rows in self.blocks():
+            total = self.combined(gates[rows], rows)
+            own = gates[rows, member, None].astype(np.float32) * self.members[member][rows]
+            for place, multiplier in enumerate(multipliers):
+                found[place, rows] = self.ndcg(total + np.float32(multiplier - 1.0) * own, rows)
+        return found
+
+    def ndcg(self, scores: Float32, rows: slice = _ALL) -> NDArray[np.float64]:
+        """f64[b], NDCG@10 of masked scores [b, n] of some episodes against the query (Järvelin & Kekäläinen
+        2002); tied items share the expected discount of their places (McSherry & Najork 2008)."""
+        n = scores.shape[1]
+        k = min(_CUTOFF, n)
+        top = np.partition(scores, n - k, axis=1)[:, n - k :]  # [b, k], the lowest of them first
+        row, items = _within(self.query, rows)
+        score = scores[row, items]  # [q]
+        above = (top[row] > score[:, None]).sum(1)
+        tied = (top[row] == score[:, None]).sum(1)
+        at_edge = score == top[row, 0]  # those that are tied there may be more than fit
+        if at_edge.any():
+            edges, place = np.unique(row[at_edge], return_inverse=True)
+            tied[at_edge] = np.count_nonzero(scores[edges] == top[edges, :1], axis=1)[place]
+        gained = np.concatenate([[0.0], np.cumsum(1.0 / np.log2(np.arange(2, k + 2)))])
+        gain = (gained[np.minimum(above + tied, k)] - gained[above]) / np.maximum(tied, 1)
+        ideal = gained[np.minimum(self.query.lengths[rows], k)]
+        found: NDArray[np.float64] = np.bincount(row, gain, len(scores)) / np.maximum(ideal, 1e-12)
+        return found
+
+
+def _within(sets: Histories, rows: slice) -> tuple[Int64, NDArray[np.int32]]:
+    """(row within the slice, item) of every event of some sets."""
+    offsets = sets.offsets[rows.start or 0 : len(sets) + 1 if rows.stop is None else rows.stop + 1]
+    return np.repeat(np.arange(len(offsets) - 1), np.diff(offsets)), sets.items[offsets[0] : offsets[-1]]
 
 
 def by_person(values: NDArray[np.float64], people: NDArray[np.int64]) -> NDArray[np.float64]:

@@ -87,16 +87,18 @@ def fit_gates(scores: EpisodeScores) -> Gates:
         level, slope = flat.reshape(2, n_members)
         inside = level + slope * log_length[:, None]  # [E, members]
         gate = _softplus(inside) * scale
-        logits = scores.combined(gate)  # [E, n]
-        logits -= logits.max(1, keepdims=True)
-        probability = np.exp(logits)
-        normaliser = probability.sum(1)
-        probability /= normaliser[:, None]
-        on_average = np.stack(
-            [np.einsum("en,en->e", probability, member) for member in scores.members], axis=1
-        )  # [E, members]
-        chosen = np.bincount(row, logits[row, scores.query.items], episodes) / query_size
-        value = float(weight @ (np.log(normaliser) - chosen))
+        log_normaliser = np.empty(episodes)
+        on_average = np.empty((episodes, n_members))  # of each member, under the softmax of the sum
+        for rows in scores.blocks():
+            logits = scores.combined(gate[rows], rows)  # [b, n]
+            highest = logits.max(1)
+            logits -= highest[:, None]
+            probability = np.exp(logits, out=logits)
+            normaliser = probability.sum(1)
+            log_normaliser[rows] = highest + np.log(normaliser)
+            for place, member in enumerate(scores.members):
+                on_average[rows, place] = np.einsum("en,en->e", probability, member[rows]) / normaliser
+        value = float(weight @ (log_normaliser - (gate * on_query).sum(1)))
         by_gate = weight[:, None] * (on_average - on_query) * scale / (1.0 + np.exp(-inside))  # [E, members]
         gradient = np.concatenate([by_gate.sum(0), (by_gate * log_length[:, None]).sum(0)])
         return value + 1e-3 * float(flat @ flat), gradient + 2e-3 * flat
@@ -109,13 +111,21 @@ def fit_gates(scores: EpisodeScores) -> Gates:
 
 def cross_entropy(scores: EpisodeScores, gates: Gates) -> NDArray[np.float64]:
     """f64[E], mean negative log-likelihood of the query items over the catalogue without the support."""
-    logits = scores.combined(gates.at(scores.support.lengths)).astype(np.float64)
-    row = np.repeat(np.arange(len(scores)), scores.query.lengths)
+    gate = gates.at(scores.support.lengths)
+    parts = [_cross_entropy(scores, gate[rows], rows) for rows in scores.blocks()]
+    return np.concatenate(parts) if parts else np.zeros(0)
+
+
+def _cross_entropy(scores: EpisodeScores, gate: Float32, rows: slice) -> NDArray[np.float64]:
+    logits = scores.combined(gate, rows).astype(np.float64)
+    query = scores.query.take(rows)
+    row = np.repeat(np.arange(len(query)), query.lengths)
     highest = logits.max(1)
     normaliser = highest + np.log(np.exp(logits - highest[:, None]).sum(1))
-    on_query = np.bincount(row, logits[row, scores.query.items], len(scores)) / scores.query.lengths
-    loss: NDArray[np.float64] = normaliser - on_query
-    return loss
+    found: NDArray[np.float64] = normaliser - np.bincount(row, logits[row, query.items], len(query)) / (
+        query.lengths
+    )
+    return found
 
 
 def _episode_weights(scores: EpisodeScores) -> NDArray[np.float64]:
@@ -142,19 +152,19 @@ def refine(gates: Gates, scores: EpisodeScores) -> Gates:
 def _refined(start: Float32, scores: EpisodeScores) -> NDArray[np.float64]:
     """f64[members], what the gates of a band are to be multiplied by."""
     best = np.ones(len(MEMBERS))
-    quality = scores.ndcg(scores.combined(start))
+    quality = scores.quality(start)
     for _ in range(_ROUNDS):
         taken = False
         for member in range(len(MEMBERS)):
-            for multiplier in _MULTIPLIERS:
-                tried = best.copy()
-                tried[member] *= multiplier
-                if not tried.any():
-                    continue
-                found = scores.ndcg(scores.combined(start * tried))
-                gain, error = mean_and_error(by_person(found - quality, scores.users))
-                if gain > 0.5 * error:
-                    best, quality, taken = tried, found, True
+            others = start * np.where(np.arange(len(MEMBERS)) == member, 0.0, best)
+            multipliers = [factor for factor in _MULTIPLIERS if factor or others.any(1).all()]
+            tried = scores.qualities(start * best, member, multipliers)
+            gains = [mean_and_error(by_person(found - quality, scores.users)) for found in tried]
+            place = int(np.argmax([gain for gain, _ in gains]))
+            gain, error = gains[place]
+            if gain > 0.5 * error:
+                best[member] *= multipliers[place]
+                quality, taken = tried[place], True
         if not taken:
             break
     return best

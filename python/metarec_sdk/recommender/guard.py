@@ -28,13 +28,13 @@ def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]
     """Leave the stack, band by band, for its best single member where that is better by more than one
     standard error of the paired difference; also measures what each member adds."""
     stacked = gates.at(scores.support.lengths)
-    of_stack = scores.ndcg(scores.combined(stacked))
-    alone = np.stack([scores.ndcg(scores.masked(member.copy())) for member in scores.members])  # [4, E]
+    of_stack = scores.quality(stacked)
+    alone = np.stack([scores.quality_alone(member) for member in scores.members])  # [members, E]
     without = np.empty_like(alone)
     for member in range(len(MEMBERS)):
         reduced = stacked.copy()
         reduced[:, member] = 0.0
-        without[member] = scores.ndcg(scores.combined(reduced)) if reduced.any() else 0.0
+        without[member] = scores.quality(reduced) if reduced.any() else 0.0
     single = np.full(len(BANDS), -1, np.int32)
     results = []
     for band in np.unique(scores.bands):

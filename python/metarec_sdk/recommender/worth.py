@@ -76,15 +76,15 @@ def worth_of(gates: Gates, scores: EpisodeScores) -> list[MemberWorth]:
     """One for each member; popularity takes the place of a member that serves a band alone."""
     people = scores.users
     served_gates = gates.at(scores.support.lengths)
-    of_served = scores.ndcg(scores.combined(served_gates))
+    of_served = scores.quality(served_gates)
     found = []
     for place, name in enumerate(MEMBERS):
         without = served_gates.copy()
         without[:, place] = 0.0
         nobody = ~without.any(1)
         without[nobody, MEMBERS.index("popularity")] = 1.0
-        gain = by_person(of_served - scores.ndcg(scores.combined(without)), people)
-        alone = scores.ndcg(scores.masked(scores.members[place].copy()))
+        gain = by_person(of_served - scores.quality(without), people)
+        alone = scores.quality_alone(scores.members[place])
         used = served_gates[:, place] > 0.0
         bands = np.unique(scores.bands)
         unused = [int(BANDS[band]) for band in bands if not used[scores.bands == band].any()]
