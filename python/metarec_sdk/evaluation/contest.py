@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import numpy as np
@@ -45,9 +45,10 @@ class Contest:
     """One a case."""
 
     @classmethod
-    def of(cls, group: Group) -> Contest:
-        """Empty boards."""
+    def of(cls, group: Group, order: str | None = None) -> Contest:
+        """Empty boards of the cases of one order, or of all."""
         test = group.test()
+        test = replace(test, cases=[case for case in test.cases if order in (None, case.order)])
         boards = {
             case.key: CaseBoard(
                 case.key,
@@ -57,6 +58,7 @@ class Contest:
                 protocol_hash,
             )
             for case, protocol_hash in group.cases
+            if order in (None, case.order)
         }
         return cls(test, boards)
 

@@ -243,8 +243,7 @@ class Judge:
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
         self.report.cold_start = {
-            name: float(blank.quality_alone(scores).mean())
-            for name, scores in candidates.items()
+            name: float(blank.quality_alone(scores).mean()) for name, scores in candidates.items()
         }
         return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])
 

@@ -68,7 +68,7 @@ class EpisodeScores:
             yield slice(start, min(start + rows, len(self)))
 
     def combined(self, gates: NDArray[Any], rows: slice = _ALL) -> Float32:
-        """f32[b, n], the sum of some episodes weighted by their gates [b, members], -inf where the support is."""
+        """f32[b, n], the sum for some episodes, weighted by gates [b, members], -inf where the support is."""
         parts = [
             gate[:, None].astype(np.float32) * member[rows]
             for member, gate in zip(self.members, gates.T)
@@ -91,7 +91,7 @@ class EpisodeScores:
         return np.concatenate(parts) if parts else np.zeros(0)
 
     def quality_alone(self, scores: Float32) -> NDArray[np.float64]:
-        """f64[E], NDCG@10 of scores [E, n], or of [1, n] for everybody, from which the support is left out."""
+        """f64[E], NDCG@10 of scores [E, n], or [1, n] for everybody, the support left out."""
         n = scores.shape[1]
         everybody = np.broadcast_to(scores, (len(self), n))
         parts = [self.ndcg(self.masked(everybody[rows].copy(), rows), rows) for rows in self._blocks(n)]

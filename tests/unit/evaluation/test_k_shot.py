@@ -15,6 +15,8 @@ from metarec_sdk.evaluation.baselines.cluster_popularity import ClusterPopularit
 from metarec_sdk.evaluation.baselines.popularity import Popularity
 from metarec_sdk.evaluation.bootstrap import paired_bootstrap
 from metarec_sdk.evaluation.cases import WHOLE
+from metarec_sdk.evaluation.contest import Contest
+from metarec_sdk.evaluation.group import Group
 from metarec_sdk.evaluation.judging import CaseScores
 from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study_sets
 from metarec_sdk.evaluation.k_shot.claims import Claim, Lifted, claim, holm, p_value
@@ -205,16 +207,29 @@ def test_other_code_or_budget_has_other_cells(data, monkeypatch):
     assert not {job.key for job in one} & {job.key for job in plan.jobs(Plan(), COAT, log, "hash", {})}
 
 
-def test_a_set_without_order_is_fitted_as_one(data):
-    """The rows of such a set are shuffled, and "auto" would believe that order."""
+def test_the_stack_is_fitted_for_each_order_that_is_judged(data):
+    """The rows of a set without order are shuffled, and "auto" would believe that order."""
     shuffled, ordered = COAT, StudySet(name="coat", dataset="coat", about="", ordered=True)
     keys = []
-    for study_set, order in ((shuffled, "none"), (ordered, None)):
+    for study_set, told in (
+        (shuffled, {(None, "none")}),
+        (ordered, {("time", "time"), ("random", "none")}),
+    ):
         found = plan.jobs(Plan(variants=("one task",)), study_set, study_set.read(), "hash", {})
         stacks = [job for job in found if job.contestant is None]
-        assert {job.arguments.get("order") for job in stacks} == {order}
+        assert {(job.order, job.arguments["order"]) for job in stacks} == told
+        assert len({job.path(data, "coat") for job in stacks}) == len(stacks)
         keys.append({job.key for job in stacks})
     assert not keys[0] & keys[1]
+
+
+def test_one_order_of_a_contest_holds_its_cases_alone(data):
+    study_set = StudySet(name="coat", dataset="coat", about="", ordered=True)
+    group = Group([study_set.protocol((0, 1, 3)).prepare(study_set.read())])
+    both, alone = Contest.of(group), Contest.of(group, "random")
+    assert {order for _, order, _ in both.boards} == {"time", "random"}
+    assert set(alone.boards) == {key for key in both.boards if key[1] == "random"}
+    assert [case.key for case in alone.test.cases] == list(alone.boards)
 
 
 def test_several_processes_write_the_same_cells(data):

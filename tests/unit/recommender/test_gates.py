@@ -2,7 +2,10 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
+from metarec_sdk.recommender import episode_scores
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
 from metarec_sdk.recommender.guard import guard
@@ -73,6 +76,41 @@ def test_ndcg_known_answer():
     ranked[0, query[1]] = 1.0
     expected = (1 + 1 / np.log2(4)) / (1 + 1 / np.log2(3))
     assert scores.ndcg(ranked)[0] == pytest.approx(expected)
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(1, 14), st.integers(1, 4))
+def test_ties_share_the_discount_of_their_places(seed, n, levels):
+    """The mean over many orders of the tied items is what a ranking with ties is worth."""
+    rng = np.random.default_rng(seed)
+    ranked = rng.integers(0, levels, (1, n)).astype(np.float32)
+    query = rng.permutation(n)[: int(rng.integers(1, n + 1))]
+    scores = EpisodeScores(
+        [], Histories.from_lists([[]]), Histories.from_lists([query.tolist()]), np.zeros(1, np.int64)
+    )
+    discount = np.concatenate([1 / np.log2(np.arange(2, 12)), np.zeros(n)])
+    places = np.empty(n)  # the expected discount of each item, level by level
+    for level in np.unique(ranked):
+        tied = ranked[0] == level
+        first = int((ranked[0] > level).sum())
+        places[tied] = discount[first : first + int(tied.sum())].mean()
+    expected = places[query].sum() / discount[: min(len(query), n)].sum()
+    assert scores.ndcg(ranked)[0] == pytest.approx(expected)
+
+
+def test_blocks_give_what_the_whole_gives(monkeypatch):
+    scores = scores_where("head")
+    gates = np.random.default_rng(2).random((len(scores), len(MEMBERS)))
+    whole, alone = scores.quality(gates), scores.quality_alone(scores.members[0])
+    fitted = fit_gates(scores).level
+    monkeypatch.setattr(episode_scores, "_BLOCK_CELLS", 3 * scores.members[0].shape[1])
+    assert len(list(scores.blocks())) == -(-len(scores) // 3)
+    assert scores.quality(gates).tolist() == whole.tolist()
+    assert scores.quality_alone(scores.members[0]).tolist() == alone.tolist()
+    assert fit_gates(scores).level == pytest.approx(fitted, rel=1e-4)
+    louder = gates.copy()
+    louder[:, 1] *= 3.0
+    tried = scores.qualities(gates, 1, [1.0, 3.0])
+    assert tried[0] == pytest.approx(whole) and tried[1] == pytest.approx(scores.quality(louder), abs=1e-6)
 
 
 def test_guard_leaves_a_stack_that_is_worse_than_its_best_member():

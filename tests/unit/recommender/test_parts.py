@@ -12,7 +12,7 @@ from metarec_sdk.recommender.new_items import catalogue, new_item_vectors
 from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
 from metarec_sdk.recommender.stack import merged
 from metarec_sdk.recommender.users import Users
-from metarec_sdk.recommender.validation import training_episodes
+from metarec_sdk.recommender.validation import training_episodes, validation_episodes
 from metarec_sdk.types import Histories, Memberships, TrainingLog
 
 DAY = 86_400_000_000
@@ -110,3 +110,24 @@ def test_training_episodes_of_sets_come_in_a_new_order_each_time():
     assert len({tuple(query) for query in mixed.query}) > len(mixed) // 2
     for support, query in zip(mixed.support, mixed.query):
         assert len(np.union1d(support, query)) == len(support) + len(query)
+
+
+def test_a_size_that_few_reach_is_judged_on_those_who_reach_it():
+    lengths = [4] * 60 + [12] * 25 + [22] * 5
+    rng = np.random.default_rng(0)
+    histories = Histories.from_lists([rng.permutation(40)[:length].tolist() for length in lengths])
+    drawn = validation_episodes(TrainingLog(histories, 40), _nobody(), _nobody(), 40, rng)
+    people_at = {
+        k: set(drawn.few_shot.users[drawn.few_shot.support.lengths == k].tolist()) for k in (1, 3, 5, 10, 20)
+    }
+    assert people_at == {
+        1: set(range(90)),  # everybody at the sizes that half of them reach
+        3: set(range(90)),
+        5: set(range(60, 90)),
+        10: set(range(60, 90)),
+        20: set(),  # five people can't decide
+    }
+
+
+def _nobody() -> Histories:
+    return Histories.from_lists([])

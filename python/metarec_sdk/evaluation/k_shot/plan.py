@@ -74,10 +74,12 @@ class Job:
     """The users' table, for a variant that is told of tasks."""
     target_only: bool = False
     """Whether the events of other domains are left out of training."""
+    order: str | None = None
+    """The one order whose cases are ranked; None for all."""
 
     def path(self, folder: Path, set_name: str) -> Path:
         """Where the result lies."""
-        name = self.contender.replace(" ", "-")
+        name = "-".join(self.contender.split() + ([] if self.order is None else [self.order]))
         return folder / "cells" / set_name / f"{name}-{self.seed}-{self.key[:16]}.json"
 
     def recommender(self) -> Recommender:
@@ -89,22 +91,23 @@ def jobs(
     plan: Plan, study_set: StudySet, log: Interactions, prepared_hash: str, refused: Mapping[str, str]
 ) -> list[Job]:
     """The jobs of one set, those that train longest first; baselines run with the first seed only, as in
-    `evaluate`. Variants that the set has nothing for are left out."""
+    `evaluate`; the stack is fitted for each order. Variants that the set has nothing for are left out."""
     found = []
     stack_code, baseline_code = code_fingerprint(_STACK_CODE), code_fingerprint(_BASELINE_CODE)
     for name in (RECOMMENDER, *plan.variants):
         variant = VARIANTS[name]
         if not variant.applies(study_set):
             continue
-        arguments = dict(variant.arguments)
-        if not study_set.ordered:
-            # Its rows were shuffled, which "auto" can't tell from an order.
-            arguments["order"] = "none"
         users = variant.table(study_set, log)
         told = None if users is None else hashlib.sha256(users.write_csv().encode()).hexdigest()
-        for seed in plan.seeds:
-            key = _key(prepared_hash, stack_code, name, seed, arguments, told, variant.target_only)
-            found.append(Job(name, seed, key, None, arguments, users, variant.target_only))
+        # Baselines are tuned for each order, so the stack is told of it: nothing in rows says that they were
+        # shuffled, or that people to come will have no order.
+        for order in study_set.orders:
+            arguments = {**variant.arguments, "order": "time" if order == "time" else "none"}
+            only = order if len(study_set.orders) > 1 else None
+            for seed in plan.seeds:
+                key = _key(prepared_hash, stack_code, name, seed, arguments, told, variant.target_only, only)
+                found.append(Job(name, seed, key, None, arguments, users, variant.target_only, only))
     for contestant in CONTESTANTS:
         if contestant.name not in refused:
             grid = [dict(settings) for settings in contestant.grid[: plan.budget]]

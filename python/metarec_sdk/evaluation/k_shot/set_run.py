@@ -69,7 +69,7 @@ class SetRun:
 
     def run(self, job: Job, path: Path) -> None:
         """Run a job and write its file."""
-        contest = Contest.of(self.group)
+        contest = Contest.of(self.group, job.order)
         if job.contestant is not None:
             self.validation  # noqa: B018 - made once for all baselines, so it is no part of anybody's cost
         forget_peak()
