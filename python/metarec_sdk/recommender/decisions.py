@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 
 from metarec_sdk.recommender.cold_start import SEGMENT, START, segment_bias
 from metarec_sdk.recommender.components import Components
+from metarec_sdk.recommender.corrections import corrected
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
-from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
-from metarec_sdk.recommender.guard import guard
+from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates
+from metarec_sdk.recommender.guard import band_results
 from metarec_sdk.recommender.members import Members
 from metarec_sdk.recommender.personalise import (
     NOTHING,
@@ -57,7 +58,9 @@ class Decisions:
 def undecided() -> Decisions:
     """Sane defaults where nothing can be validated: members weighted alike, one task, all-time popularity."""
     n = len(MEMBERS)
-    gates = Gates(np.zeros(n), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32))
+    gates = Gates(
+        np.zeros((len(BANDS), n)), np.zeros(n), np.ones((len(BANDS), n)), np.full(len(BANDS), -1, np.int32)
+    )
     return Decisions(1, NOTHING, [], np.zeros(len(BANDS), np.int32), gates, "all-time")
 
 
@@ -84,8 +87,8 @@ class Judge:
         self._form = self._popularity_forms()
         self._variants = self._item_item_variants()
         tasks, meta, scores, gates = self._tasks()
-        gates = refine(gates, scores)
-        gates, self.report.bands = guard(gates, scores)
+        self.report.correction, gates = corrected(gates, scores)
+        self.report.bands = band_results(gates, scores)
         self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
         return Decisions(tasks.requested, meta, self._variants, self._form, gates, cold, self._plain_gates)
@@ -176,20 +179,21 @@ class Judge:
         """What was learned, or nothing where the whole stack doesn't rank better with it."""
         if not meta.head and not meta.adapters:
             return meta
-        _, after = self._stack(tasks, meta)
+        *_, after = self._stack(tasks, meta)
         self.members.head.restore(untouched)
-        self._plain_gates, before = self._stack(tasks, NOTHING)
+        scores, gates, before = self._stack(tasks, NOTHING)
         self.report.learned = learned_worth(before, after, self.drawn.people)
         if not self.report.learned.kept:
             return replace(NOTHING, losses=meta.losses)
+        _, self._plain_gates = corrected(gates, scores)
         self.members.head.restore(untouched | meta.head)
         return meta
 
-    def _stack(self, tasks: TaskModel, meta: MetaFit) -> tuple[Gates, NDArray[np.float64]]:
-        """(gates refined and guarded for these members, NDCG@10 f64[E] of each episode under them)."""
+    def _stack(self, tasks: TaskModel, meta: MetaFit) -> tuple[EpisodeScores, Gates, NDArray[np.float64]]:
+        """(scores of these members, gates fitted to them, NDCG@10 f64[E] of each episode under these)."""
         scores = self._scores(tasks, meta)
-        gates, _ = guard(refine(fit_gates(scores), scores), scores)
-        return gates, scores.quality(gates.at(scores.support.lengths))
+        gates = fit_gates(scores)
+        return scores, gates, scores.quality(gates.at(scores.support.lengths))
 
     def _control(self, tasks: TaskModel, untouched: State, start: MetaFit | None) -> NDArray[np.float64]:
         """Losses of as many random tasks: what they reach too isn't owed to the grouping."""

@@ -48,15 +48,18 @@ class EpisodeScores:
         """i64[E], the band of each support length."""
         return band_of(self.support.lengths)
 
-    def of_band(self, band: int) -> EpisodeScores:
-        """The episodes of one band."""
-        rows = np.flatnonzero(self.bands == band)
+    def take(self, rows: NDArray[np.int64]) -> EpisodeScores:
+        """Some of the episodes."""
         return EpisodeScores(
             [member[rows] for member in self.members],
             self.support.take(rows),
             self.query.take(rows),
             self.users[rows],
         )
+
+    def of_band(self, band: int) -> EpisodeScores:
+        """The episodes of one band."""
+        return self.take(np.flatnonzero(self.bands == band))
 
     def blocks(self) -> Iterator[slice]:
         """Runs of episodes whose scores stay in a core's cache while they are worked on."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person, mean_and_error
 from metarec_sdk.recommender.gates import Gates
@@ -24,19 +25,12 @@ class BandResult:
     """``stack`` or the member that serves the band alone."""
 
 
-def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]:
+def guarded(gates: Gates, scores: EpisodeScores) -> Gates:
     """Leave the stack, band by band, for its best single member where that is better by more than one
-    standard error of the paired difference; also measures what each member adds."""
-    stacked = gates.at(scores.support.lengths)
-    of_stack = scores.quality(stacked)
-    alone = np.stack([scores.quality_alone(member) for member in scores.members])  # [members, E]
-    without = np.empty_like(alone)
-    for member in range(len(MEMBERS)):
-        reduced = stacked.copy()
-        reduced[:, member] = 0.0
-        without[member] = scores.quality(reduced) if reduced.any() else 0.0
+    standard error of the paired difference."""
+    of_stack = scores.quality(gates.at(scores.support.lengths))
+    alone = _alone(scores)
     single = np.full(len(BANDS), -1, np.int32)
-    results = []
     for band in np.unique(scores.bands):
         inside = scores.bands == band
         best = int(np.argmax(alone[:, inside].mean(1)))
@@ -44,6 +38,22 @@ def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]
         gain, error = mean_and_error(by_person(difference, scores.users[inside]))
         if gain > error:
             single[band] = best
+    return replace(gates, single=single)
+
+
+def band_results(gates: Gates, scores: EpisodeScores) -> list[BandResult]:
+    """Band by band, what serves, and what each member is worth alone and to the stack."""
+    stacked = replace(gates, single=np.full(len(BANDS), -1, np.int32)).at(scores.support.lengths)
+    of_stack, alone = scores.quality(stacked), _alone(scores)
+    without = np.empty_like(alone)
+    for member in range(len(MEMBERS)):
+        reduced = stacked.copy()
+        reduced[:, member] = 0.0
+        without[member] = scores.quality(reduced) if reduced.any() else 0.0
+    results = []
+    for band in np.unique(scores.bands):
+        inside = scores.bands == band
+        single = int(gates.single[band])
         results.append(
             BandResult(
                 int(BANDS[band]),
@@ -51,7 +61,12 @@ def guard(gates: Gates, scores: EpisodeScores) -> tuple[Gates, list[BandResult]]
                 float(of_stack[inside].mean()),
                 dict(zip(MEMBERS, alone[:, inside].mean(1).tolist())),
                 dict(zip(MEMBERS, without[:, inside].mean(1).tolist())),
-                "stack" if single[band] < 0 else MEMBERS[best],
+                "stack" if single < 0 else MEMBERS[single],
             )
         )
-    return replace(gates, single=single), results
+    return results
+
+
+def _alone(scores: EpisodeScores) -> NDArray[np.float64]:
+    """f64[members, E], NDCG@10 of each member by itself."""
+    return np.stack([scores.quality_alone(member) for member in scores.members])

@@ -46,6 +46,8 @@ class FitReport:
     """Stack and members by history length; empty where the log was too small to hold anybody out."""
     members: list[MemberWorth] = field(default_factory=list)
     """What each member of the stack is worth, and where it isn't used; empty like ``bands``."""
+    correction: str = "as fitted"
+    """What was changed in the fitted gates, a name in `metarec_sdk.recommender.corrections`."""
     learned: LearnedWorth | None = None
     """What meta-learning is worth to the stack; None where nothing was learned."""
     cold_start: dict[str, float] = field(default_factory=dict)
@@ -95,6 +97,11 @@ class FitReport:
             + (f", generation {self.generation}" if self.generation else ""),
             *self.notes,
             *map(str, self.members),
+            *(
+                [f"gates: {self.correction}, since that ranks better for people on whom it wasn't found"]
+                if self.correction != "as fitted"
+                else []
+            ),
             *([str(self.learned)] if self.learned else []),
             *map(str, self.tasks[1:]),  # the first is the one task that the others are measured against
         ]

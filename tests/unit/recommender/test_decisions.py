@@ -13,7 +13,7 @@ LEARNED = MetaFit({}, {"psi_out": np.ones((3, 2), np.float32)}, [], {})
 
 def gates(level: float) -> Gates:
     scale = np.ones((len(BANDS), 5))
-    return Gates(np.full(5, level), np.zeros(5), scale, np.full(len(BANDS), -1, np.int32))
+    return Gates(np.full((len(BANDS), 5), level), np.zeros(5), scale, np.full(len(BANDS), -1, np.int32))
 
 
 def test_gates_follow_what_the_final_members_learned():

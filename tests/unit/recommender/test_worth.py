@@ -26,7 +26,9 @@ def scores() -> EpisodeScores:
 
 def gates_of(level: list[float]) -> Gates:
     scale = np.ones((len(BANDS), len(MEMBERS)))
-    return Gates(np.array(level), np.zeros(len(MEMBERS)), scale, np.full(len(BANDS), -1, np.int32))
+    return Gates(
+        np.tile(level, (len(BANDS), 1)), np.zeros(len(MEMBERS)), scale, np.full(len(BANDS), -1, np.int32)
+    )
 
 
 def test_the_member_that_knows_is_worth_the_whole_score(scores):
