@@ -138,12 +138,13 @@ class Judge:
         return chosen
 
     def _tasks(self) -> tuple[TaskModel, MetaFit, EpisodeScores, Gates]:
-        """One task unless another number is better by more than a standard error."""
+        """One task unless more are better by a standard error, in likelihood and in lists."""
         untouched = self.members.head.state()
         losses: dict[int, NDArray[np.float64]] = {}
         control: dict[int, NDArray[np.float64]] = {}
         found: dict[int, tuple[TaskModel, MetaFit, Gates]] = {}
         start: MetaFit | None = None
+        wanted = self.components.recipe.min_tasks
         for n_tasks in (1, *self.components.task_candidates()):
             self.members.head.restore(untouched)
             tasks = fit_tasks(self.components, self.inner, self.members, n_tasks)
@@ -154,17 +155,22 @@ class Judge:
             if n_tasks == 1:
                 meta = self._proved(tasks, meta, untouched)
             start = start or meta
-            scores = self._scores(tasks, meta)
-            gates = fit_gates(scores)
-            found[tasks.n_tasks] = tasks, meta, gates
-            losses[tasks.n_tasks] = by_person(cross_entropy(scores, gates), scores.users)
-            if n_tasks != 1 and better(losses[1], losses[tasks.n_tasks]):
+            scores, gates, quality = self._stack(tasks, meta)
+            loss = by_person(cross_entropy(scores, gates), scores.users)
+            miss = -by_person(quality, scores.users)
+            if n_tasks == 1:
+                losses[1], misses = loss, miss
+            elif better(losses[1], loss):
+                if wanted == 1 and not better(misses, miss):
+                    self.report.notes.append(f"{tasks.n_tasks} tasks: likelier queries but no better lists")
+                    continue
                 control[tasks.n_tasks] = self._control(tasks, untouched, start)
-        choice = choose_n_tasks(losses, control, least=self.components.recipe.min_tasks)
+            losses[tasks.n_tasks] = loss
+            found[tasks.n_tasks] = tasks, meta, gates
+        choice = choose_n_tasks(losses, control, least=wanted)
         self.report.tasks = [
             TaskCandidate(row.n_tasks, row.loss, row.gain, row.gain_error, row.chosen) for row in choice.table
         ]
-        wanted = self.components.recipe.min_tasks
         if choice.n_tasks < wanted:
             self.report.notes.append(
                 f"min_tasks={wanted}, but at most {max(losses)} were found: "
