@@ -6,6 +6,8 @@ import pytest
 
 import metarec_sdk as mr
 from metarec_sdk.errors import ArgumentError, UnknownIdError
+from metarec_sdk.recommender import decisions
+from metarec_sdk.recommender.decisions import Judge
 from metarec_sdk.types import Histories
 
 LIGHT = {"backbone": "factors", "meta_learner": "none", "clusterer": "none"}
@@ -46,6 +48,25 @@ def test_tasks_that_cannot_be_had_are_missed_in_words(events):
     report = mr.Recommender(**light, min_tasks=9, max_tasks=4).fit(mr.read_interactions(events, time="ts"))
     assert report.n_tasks < 9
     assert any(note.startswith("min_tasks=9, but at most ") for note in report.notes)
+
+
+@pytest.mark.parametrize("gain", [0.05, 0.0])
+def test_tasks_are_served_where_the_lists_gain_too(events, monkeypatch, gain):
+    """The queries are likelier under the tasks, and not under random ones: the lists decide."""
+    losses = iter([2.0, 1.0])  # of one task, then of the known ones
+    measured = Judge._stack
+
+    def staged(judge, tasks, meta):
+        scores, gates, quality = measured(judge, tasks, meta)
+        return scores, gates, np.full(len(quality), 0.1 + gain * (tasks.n_tasks > 1))
+
+    monkeypatch.setattr(Judge, "_stack", staged)
+    monkeypatch.setattr(Judge, "_control", lambda judge, *_: np.full(len(np.unique(judge.drawn.people)), 2.0))
+    monkeypatch.setattr(decisions, "cross_entropy", lambda scores, _: np.full(len(scores), next(losses)))
+    light = LIGHT | {"clusterer": "column", "params": {"clusterer": {"column": "market"}}}
+    report = mr.Recommender(**light, min_task_size=10).fit(mr.read_interactions(events, time="ts"))
+    assert (report.n_tasks > 1) == (gain > 0)
+    assert ("4 tasks: likelier queries but no better lists" in report.notes) == (gain == 0)
 
 
 def test_the_stack_without_a_member(fitted):
