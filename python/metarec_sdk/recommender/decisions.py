@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.recommender.cold_start import SEGMENT, START, segment_bias
+from metarec_sdk.recommender.cold_start import BY_SEGMENT, SEGMENT, START, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
@@ -245,6 +245,13 @@ class Judge:
             task = tasks.memberships(empty.support, None, self.cold_codes[empty.users]).tasks[:, 0]
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
+        if self.cold_codes is not None:
+            codes = self.cold_codes[empty.users]
+            moved = self.members.mixture.memberships(empty.support, codes) @ self.members.mixture.lift.T
+            by_segment = {
+                name + BY_SEGMENT: column + moved for name, column in zip(forms.names, forms.table.T)
+            }
+            candidates |= by_segment
         self.report.cold_start = {
             name: float(blank.ndcg(np.broadcast_to(scores, (len(empty), scores.shape[1]))).mean())
             for name, scores in candidates.items()

@@ -32,6 +32,7 @@ VARIANTS: dict[str, Variant] = {
     "symmetric, last 5": Variant({"directed": False}, 5),
     "directed, last 5": Variant({"directed": True}, 5),
     "regression": Variant({"directed": False, "regression": True}),
+    "regression with content": Variant({"directed": False, "regression": True, "content": True}),
     "whole history": Variant({}),
     "last 5": Variant({}, 5),
 }

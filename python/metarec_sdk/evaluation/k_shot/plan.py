@@ -72,6 +72,8 @@ class Job:
     """Of `Recommender`, for the stack and its variants."""
     users: pl.DataFrame | None = None
     """The users' table, for a variant that is told of tasks."""
+    items: pl.DataFrame | None = None
+    """The items' table, for a variant that is told of content."""
     target_only: bool = False
     """Whether the events of other domains are left out of training."""
 
@@ -101,10 +103,13 @@ def jobs(
             # Its rows were shuffled, which "auto" can't tell from an order.
             arguments["order"] = "none"
         users = variant.table(study_set, log)
-        told = None if users is None else hashlib.sha256(users.write_csv().encode()).hexdigest()
+        items = study_set.items() if variant.content else None
+        if variant.content and users is None:
+            arguments = {name: value for name, value in arguments.items() if name == "order"}
+        told = [None if table is None else _digest(table) for table in (users, items)]
         for seed in plan.seeds:
             key = _key(prepared_hash, stack_code, name, seed, arguments, told, variant.target_only)
-            found.append(Job(name, seed, key, None, arguments, users, variant.target_only))
+            found.append(Job(name, seed, key, None, arguments, users, items, variant.target_only))
     for contestant in CONTESTANTS:
         if contestant.name not in refused:
             grid = [dict(settings) for settings in contestant.grid[: plan.budget]]
@@ -120,6 +125,11 @@ def code_fingerprint(parts: Sequence[str]) -> str:
     for path in sorted(path for part in parts for path in (root / part).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _digest(table: pl.DataFrame) -> str:
+    """SHA-256, hexadecimal, of the rows."""
+    return hashlib.sha256(table.write_ndjson().encode()).hexdigest()
 
 
 def _key(*content: Any) -> str:
