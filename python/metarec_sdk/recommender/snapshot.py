@@ -111,7 +111,11 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
         backbone=backbone,
         head=head,
         item_item=_item_item_from(arrays["item_item"], document["item_item"], components),
-        mixture=PopularityMixture(**arrays["mixture"]),
+        mixture=PopularityMixture(
+            arrays["mixture"]["lift"],
+            arrays["mixture"]["log_weight"],
+            log_segment=arrays["mixture"]["log_segment"],
+        ),
         adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
         tasks=TaskModel(
             clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]

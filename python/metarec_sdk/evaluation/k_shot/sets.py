@@ -51,7 +51,7 @@ class StudySet:
     known: tuple[str, ...] = ()
     """Columns of the users' table whose values together are a person's known task."""
     content: tuple[str, ...] = ()
-    """Columns of the items' table that tell what an item is; not what people made of it, as mean ratings do."""
+    """Columns of the items' table that tell what an item is, not what people made of it."""
     domains: tuple[str, str] | None = None
     """Two domains that share their people; items of the second that are one of the first's are left out, see
     `metarec_sdk.evaluation.k_shot.domains.twins`."""
@@ -130,7 +130,7 @@ def _renumbered(log: Interactions, frame: pl.DataFrame) -> Interactions:
     return Interactions(frame.with_columns(timestamp=rows, row=rows), has_time=False)
 
 
-FILM = ("title", "year", "genres", "directors", "writers", "actors", "plot")
+_FILM = ("title", "year", "genres", "directors", "writers", "actors", "plot")
 
 SETS: tuple[StudySet, ...] = (
     StudySet(
@@ -152,7 +152,6 @@ SETS: tuple[StudySet, ...] = (
         about="films rated",
         ordered=True,
         held_out=0.35,
-        known=("gender",),
         content=("title", "year", "genres"),
     ),
     StudySet(
@@ -161,7 +160,6 @@ SETS: tuple[StudySet, ...] = (
         about="films rated, without their order in training too",
         ordered=False,
         held_out=0.35,
-        known=("gender",),
         content=("title", "year", "genres"),
     ),
     StudySet(
@@ -207,7 +205,7 @@ SETS: tuple[StudySet, ...] = (
         held_out=0.3,
         max_users=800,
         known=("gender", "age_label"),
-        content=FILM,
+        content=_FILM,
     ),
     StudySet(
         name="ml-1m-time",
@@ -217,7 +215,7 @@ SETS: tuple[StudySet, ...] = (
         clock=True,
         max_users=1500,
         known=("gender", "age_label"),
-        content=FILM,
+        content=_FILM,
     ),
     StudySet(
         name="amazon-beauty", dataset="amazon-beauty", about="shopping, reviews", ordered=True, max_users=6000
