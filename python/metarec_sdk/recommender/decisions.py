@@ -245,18 +245,23 @@ class Judge:
             task = tasks.memberships(empty.support, None, self.cold_codes[empty.users]).tasks[:, 0]
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
-        if self.cold_codes is not None:
-            codes = self.cold_codes[empty.users]
-            moved = self.members.mixture.memberships(empty.support, codes) @ self.members.mixture.lift.T
-            by_segment = {
-                name + BY_SEGMENT: column + moved for name, column in zip(forms.names, forms.table.T)
-            }
-            candidates |= by_segment
-        self.report.cold_start = {
+        quality = {
             name: float(blank.ndcg(np.broadcast_to(scores, (len(empty), scores.shape[1]))).mean())
             for name, scores in candidates.items()
         }
-        return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])
+        plain = max(value for name, value in quality.items() if name != SEGMENT)
+        if self.cold_codes is not None:
+            mixture = self.members.mixture
+            moved = mixture.memberships(empty.support, self.cold_codes[empty.users]) @ mixture.lift.T
+            for name, column in zip(forms.names, forms.table.T):  # one at a time: each is [episodes, items]
+                quality[name + BY_SEGMENT] = float(blank.ndcg(column + moved).mean())
+        self.report.cold_start = quality
+        choice = max(quality, key=lambda name: quality[name])
+        if choice.endswith(BY_SEGMENT):
+            self.report.notes.append(
+                f"without a history: {choice}, NDCG@10 {quality[choice]:.3f} against {plain:.3f} without the column"
+            )
+        return choice
 
 
 def better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

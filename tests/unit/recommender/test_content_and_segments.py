@@ -84,6 +84,7 @@ def test_segments_serve_the_first_list_whether_or_not_tasks_do(by_segment, tmp_p
     report = rec.fit(mr.read_interactions(events, time=None), users=users)
     assert report.n_tasks == 1
     assert report.cold_choice.endswith(BY_SEGMENT)
+    assert f"without a history: {report.cold_choice}, NDCG@10" in str(report)
     best_without = max(value for name, value in report.cold_start.items() if not name.endswith(BY_SEGMENT))
     assert report.cold_start[report.cold_choice] > 1.3 * best_without
     first = rec.recommend(history=[[], []], task=["even", "odd"], k=10)
