@@ -259,7 +259,8 @@ class Judge:
         choice = max(quality, key=lambda name: quality[name])
         if choice.endswith(BY_SEGMENT):
             self.report.notes.append(
-                f"without a history: {choice}, NDCG@10 {quality[choice]:.3f} against {plain:.3f} without the column"
+                f"without a history: {choice}, NDCG@10 {quality[choice]:.3f} against {plain:.3f} without the "
+                f"column"
             )
         return choice
 
