@@ -58,7 +58,8 @@ class ItemItemMember(Component, Protocol):
     """Adds sparse scores to items that are neighbours of those in a history.
 
     With an argument ``directed`` in its constructor, both values are tried and validation chooses for each
-    band of history lengths; with ``regression`` besides, True is tried too, for at most 5,000 items.
+    band of history lengths; with ``regression`` besides, True is tried too, for at most 6,000 items; and
+    with ``content`` besides that, True, where ``log.item_features`` are there.
     """
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:

@@ -188,20 +188,24 @@ class Memberships:
     """i32[b, 2], task ids; -1 is the parent."""
     weights: Float32
     """f32[b, 2], ≥ 0, each row sums to 1."""
+    segments: Int32 | None = None
+    """i32[b], the value of a known column for each user, -1 for unknown, whether or not tasks are served;
+    None without a column."""
 
     @classmethod
-    def parent(cls, b: int) -> Memberships:
+    def parent(cls, b: int, segments: Int32 | None = None) -> Memberships:
         """Everybody at the parent: the C = 1 case."""
         weights = np.zeros((b, 2), np.float32)
         weights[:, 0] = 1.0
-        return cls(np.full((b, 2), -1, np.int32), weights)
+        return cls(np.full((b, 2), -1, np.int32), weights, segments)
 
     def __len__(self) -> int:
         return len(self.tasks)
 
     def take(self, rows: NDArray[Any] | slice) -> Memberships:
         """The given rows, in that order."""
-        return Memberships(self.tasks[rows], self.weights[rows])
+        segments = None if self.segments is None else self.segments[rows]
+        return Memberships(self.tasks[rows], self.weights[rows], segments)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from metarec_sdk.heads.item_regression import regression_table
 from metarec_sdk.heads.native_errors import native_errors
 from metarec_sdk.heads.parameters import number, restored, whole
 from metarec_sdk.protocols import Boosts
-from metarec_sdk.types import Histories, Progress, State, TrainingLog, no_progress
+from metarec_sdk.types import Float32, Histories, Progress, State, TrainingLog, no_progress
 
 MOST_REGRESSED = 10_000
 """Items of a catalogue that a regression is solved for: 0.8 GB, half a minute."""
@@ -30,7 +30,9 @@ class ItemKNN:
 
     With ``regression``: K_ij is the positive part of EASE's B_ij with λ = ``regularization``, see
     `metarec_sdk.heads.item_regression`; it discounts what other items of the history explain already, and
-    takes 8 n² bytes and n³ time to fit, so n is at most `MOST_REGRESSED`.
+    takes 8 n² bytes and n³ time to fit, so n is at most `MOST_REGRESSED`. With ``content`` besides, the
+    cosine of two items' content, where positive, counts like ``content_people`` × cosine more people with
+    both: items that few have taken are neighbours of what they are like.
 
     Weights of events don't count here; those of a history do in `boosts`.
     """
@@ -40,26 +42,33 @@ class ItemKNN:
         *,
         directed: bool = False,
         regression: bool = False,
+        content: bool = False,
         neighbours: int = 100,
         shrinkage: float = 10.0,
         window: int = 10,
         regularization: float = 500.0,
+        content_people: float = 20.0,
     ) -> None:
         if directed and regression:
             raise ArgumentError("a regression has no direction: choose directed=True or regression=True")
+        if content and not regression:
+            raise ArgumentError("content=True needs regression=True: a cosine doesn't read contents")
         self.regression = regression
+        self.content = content
         self.directed = directed
         self.neighbours = whole("neighbours", neighbours, 1, 100_000)
         self.shrinkage = number("shrinkage", shrinkage, least=0.0)
         self.window = whole("window", window, 1, 1_000_000)
         self.regularization = number("regularization", regularization, above=0.0)
+        self.content_people = number("content_people", content_people, least=0.0)
         self._table: Boosts | None = None
         self._neighbours: _core.ItemNeighbours | None = None
 
     def fit(self, log: TrainingLog, rng: np.random.Generator, progress: Progress = no_progress) -> None:
         """Learn neighbours from the log. Nothing is random; ``rng`` is there for the protocol.
 
-        Raises `ArgumentError` for a regression over more than `MOST_REGRESSED` items.
+        Raises `ArgumentError` for a regression over more than `MOST_REGRESSED` items, and with ``content``
+        for a log without content features.
         """
         progress(0, 1, "item neighbours")
         table = self._regressed(log) if self.regression else self._cosine(log)
@@ -85,7 +94,17 @@ class ItemKNN:
                 f"a regression over {log.n_items:,} items takes {8 * log.n_items**2 / 1e9:.1f} GB; the bound "
                 f"is {MOST_REGRESSED:,} items, use regression=False"
             )
-        return regression_table(log.histories, log.n_items, self.regularization, self.neighbours)
+        alike = self._alike(log) if self.content else None
+        return regression_table(log.histories, log.n_items, self.regularization, self.neighbours, alike)
+
+    def _alike(self, log: TrainingLog) -> Float32:
+        """f32[n, c], content features of length √content_people; 0 stays 0."""
+        features = log.item_features
+        if features is None:
+            raise ArgumentError("content=True needs content features; pass items=, a table with content")
+        length = np.linalg.norm(features, axis=1, keepdims=True)
+        scaled = features * (np.sqrt(self.content_people) / np.where(length > 0, length, 1.0))
+        return np.ascontiguousarray(scaled, np.float32)
 
     def table(self) -> Boosts:
         """K as CSR over the n items: row i holds the items that i speaks for."""

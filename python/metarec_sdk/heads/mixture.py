@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -11,11 +11,14 @@ import numpy as np
 from metarec_sdk import _core
 from metarec_sdk.heads.native_errors import native_errors
 from metarec_sdk.heads.whitening import smoothed_popularity
-from metarec_sdk.types import Float32, Float64, Histories, TrainingLog
+from metarec_sdk.types import Float32, Float64, Histories, Int32, TrainingLog
 
 _STARTING_WIDTH = 16
 """Singular vectors that the groups are found in before the likelihood refines them."""
 
+
+_PRIOR_PEOPLE = 20.0
+"""People at everybody's shares that the shares of a segment are shrunk by."""
 
 TRACE = 1e-6
 """Events added to every item, so that all of them have a logarithm."""
@@ -26,7 +29,10 @@ class PopularityMixture:
     """Groups of people with a popularity each: ``P(i | u) = Σ_c π_uc p_c(i)``.
 
     ``π_uc ∝ π_c (Π_j p_c(j))^sharpness`` over the events j of a history (Hofmann & Puzicha 1999,
-    "Latent class models for collaborative filtering", with multinomial classes).
+    "Latent class models for collaborative filtering", with multinomial classes). Where people are in known
+    segments s (a country, a gender), π_c|s takes the place of π_c (concomitant variables; Dayton & Macready
+    1988, "Concomitant-variable latent-class models"): it says most before the first event and fades behind
+    a history.
     """
 
     lift: Float32
@@ -35,6 +41,8 @@ class PopularityMixture:
     """f64[C], log π_c."""
     sharpness: float = 1.0
     """Multiplies the log-likelihood of a history: below 1, many events don't make one group certain."""
+    log_segment: Float64 = field(default_factory=lambda: np.zeros((0, 0)))
+    """f64[S, C], log π_c|s of each segment; no rows without segments."""
 
     @classmethod
     def fit(
@@ -43,6 +51,7 @@ class PopularityMixture:
         groups: int,
         rng: np.random.Generator,
         *,
+        segments: Int32 | None = None,
         prior_events: float = 200.0,
         sharpness: float = 1.0,
         rounds: int = 10,
@@ -53,6 +62,8 @@ class PopularityMixture:
             log: the histories; every event counts alike.
             groups: C ≥ 1; at most half as many as there are people.
             rng: starts the search; the same log and seed give the same groups.
+            segments: i32[u], the known segment of each person, -1 for unknown; the groups are the same with
+                and without.
             prior_events: how many events at the overall popularity each group is shrunk by.
             sharpness: see there.
             rounds: of the algorithm.
@@ -66,18 +77,31 @@ class PopularityMixture:
             membership = responsibilities(sharpness * (visits @ np.log(share).T), np.log(weight))
         share, weight = _maximise(visits, membership, overall, prior_events)
         lift = np.log(share / overall).T
-        return cls(np.ascontiguousarray(lift, np.float32), np.log(weight), sharpness)
+        lift = np.ascontiguousarray(lift, np.float32)
+        if segments is None:
+            return cls(lift, np.log(weight), sharpness)
+        return cls(lift, np.log(weight), sharpness, _log_segment(membership, weight, segments))
 
-    def memberships(self, histories: Histories) -> Float32:
-        """f32[b, C], π_u of each history, rows sum to 1; an empty history gets the prior.
+    def memberships(self, histories: Histories, segments: Int32 | None = None) -> Float32:
+        """f32[b, C], π_u of each history, rows sum to 1; an empty history gets the prior of its segment.
+
+        ``segments`` i32[b] are those of the people, -1 for unknown and for those that the fit had nobody of.
 
         Raises `ArgumentError` for items outside the catalogue.
         """
         each = np.ones(len(histories.items), np.float32)
         with native_errors():
             log_likelihood, _ = self._sums.state(histories.offsets, histories.items, each)
-        found = responsibilities(self.sharpness * log_likelihood, self.log_weight)
+        found = responsibilities(self.sharpness * log_likelihood, self._prior(segments))
         return np.ascontiguousarray(found, np.float32)
+
+    def _prior(self, segments: Int32 | None) -> Float64:
+        """f64[C], or f64[b, C] of people in segments."""
+        if segments is None or not len(self.log_segment):
+            return self.log_weight
+        known = (segments >= 0) & (segments < len(self.log_segment))
+        place = np.where(known, segments, 0)
+        return np.where(known[:, None], self.log_segment[place], self.log_weight)
 
     @cached_property
     def _sums(self) -> _core.NatparTable:
@@ -100,11 +124,22 @@ def visits_of(histories: Histories, n_items: int) -> Any:
 
 
 def responsibilities(log_likelihood: Float64, log_weight: Float64) -> Float64:
-    """f64[b, C], the normalised product of likelihoods f64[b, C] and prior weights f64[C], given as logs."""
+    """f64[b, C], the normalised product of likelihoods f64[b, C] and prior weights f64[C] or f64[b, C], given
+    as logs."""
     logits = log_likelihood + log_weight
     logits -= logits.max(1, keepdims=True)
     found: Float64 = np.exp(logits)
     found /= found.sum(1, keepdims=True)
+    return found
+
+
+def _log_segment(membership: Float64, weight: Float64, segments: Int32) -> Float64:
+    """f64[S, C], log shares of the groups within each segment, shrunk towards everybody's."""
+    known = segments >= 0
+    people = np.zeros((int(segments.max(initial=-1)) + 1, len(weight)))
+    np.add.at(people, segments[known], membership[known])
+    shares = (people + _PRIOR_PEOPLE * weight) / (people.sum(1, keepdims=True) + _PRIOR_PEOPLE)
+    found: Float64 = np.log(shares)
     return found
 
 

@@ -49,8 +49,9 @@ def fit_generation(
     feedback.fit(log.frame)
     items = Vocabulary.from_ids(log.frame["item_id"])
     content = None
-    if item_table is not None and getattr(components.backbone(), "uses_content", False):
+    if item_table is not None and components.reads_content(len(items)):
         content = components.content().encode(catalogue(items, item_table))
+        content = content if content.any() else None
     stack, prepared = Fitter(components, log, items, user_table, content, feedback, step, report).run()
     features = prepared.log.user_features
     users = Users(

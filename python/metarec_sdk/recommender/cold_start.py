@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -12,17 +12,20 @@ from metarec_sdk.types import Float32, Histories, Int32, Int64, Memberships
 
 START = "start token"
 SEGMENT = "segment prior"
+BY_SEGMENT = ", by segment"
+"""Behind the name of a popularity form: that form, moved by the groups that the known segment is in."""
 
 _PRIOR_EVENTS = 200.0
 
 
 @dataclass(frozen=True)
 class ColdStart:
-    """The chosen source: a popularity form, the backbone's start vector, or the prior of a known task."""
+    """The chosen source: a popularity form, as it is or moved by the person's segment, the backbone's start
+    vector, or the prior of a known task."""
 
     choice: str
     column: int
-    """Column of the popularity form in the item matrix, counted from its end; 0 for another source."""
+    """Column of the popularity form in the item matrix, counted from its end."""
     segment_bias: Float32
     """f32[C, n], log popularity within each task; empty unless tasks come from a column."""
 
@@ -31,20 +34,31 @@ class ColdStart:
         """What the item index adds for the tasks that `bias` names."""
         return self.segment_bias if self.choice == SEGMENT and len(self.segment_bias) else None
 
-    def query(self, h: Float32, width: int) -> Float32:
-        """f32[b, width] for b empty histories with backbone vectors h f32[b, d]."""
-        queries = np.zeros((len(h), width), np.float32)
+    @classmethod
+    def of(cls, choice: str, popularity: PopularityForms, segment_bias: Float32) -> ColdStart:
+        """The source of that name."""
+        return cls(choice, popularity.column_from_end(choice.removesuffix(BY_SEGMENT)), segment_bias)
+
+    def query(self, h: Float32, groups: Float32, n_forms: int) -> Float32:
+        """The queries of b empty histories in the item matrix [backbone and head | groups | forms].
+
+        ``h`` f32[b, d + m] are the backbone's vectors, 0 behind them, and ``groups`` f32[b, C] the mixture's
+        memberships of the people's segments.
+        """
+        forms = np.zeros((len(h), n_forms), np.float32)
         if self.choice == START:
-            queries[:, : h.shape[1]] = h
+            return np.concatenate([h, np.zeros_like(groups), forms], axis=1)
+        forms[:, -self.column] = 1.0
+        if not self.choice.endswith(BY_SEGMENT):
+            groups = np.zeros_like(groups)
         else:
-            queries[:, width - self.column] = 1.0
-        return queries
+            forms[:, 0] -= 1.0  # the groups' columns hold the all-time form besides what moves it
+        return np.concatenate([np.zeros_like(h), groups, forms], axis=1)
 
     def extended(self, popularity: PopularityForms) -> ColdStart:
         """The same choice over a catalogue that has grown: new items have no prior within a task."""
         missing = len(popularity.table) - self.segment_bias.shape[1]
-        bias = np.pad(self.segment_bias, [(0, 0), (0, missing)])
-        return replace(self, column=popularity.column_from_end(self.choice), segment_bias=bias)
+        return ColdStart.of(self.choice, popularity, np.pad(self.segment_bias, [(0, 0), (0, missing)]))
 
     def bias(self, lengths: Int64, memberships: Memberships) -> dict[str, Any]:
         """Arguments of `ItemIndex.topk` that add the prior of the task where the history is empty."""

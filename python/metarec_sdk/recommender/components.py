@@ -82,14 +82,23 @@ class Components:
             ItemItemMember, self._create("item_item", self.recipe.kind_params("item_item") | dict(params))
         )
 
-    def item_item_variants(self, n_items: int) -> dict[str, Variant]:
+    def reads_content(self, n_items: int) -> bool:
+        """Whether a backbone or a variant of the item-item member over n items reads the items' content."""
+        variants = self.item_item_variants(n_items, content=True).values()
+        fixed = self.recipe.kind_params("item_item").get("content", False)
+        tried = any("content" in variant.params for variant in variants)
+        return bool(fixed or tried or getattr(self.backbone(), "uses_content", False))
+
+    def item_item_variants(self, n_items: int, *, content: bool) -> dict[str, Variant]:
         """The variants that compete for n items: those whose arguments the member takes and the recipe leaves
-        open; where there are none, how far back it listens."""
+        open; where there are none, how far back it listens. ``content``: whether that of items is known."""
         takes = set(self.plugins.parameters("item_item", self.recipe.item_item))
         fixed = self.recipe.kind_params("item_item")
         open_to_choice = takes - set(fixed) - ({"directed"} if fixed.get("regression") else set())
         if n_items > MOST_REGRESSED:
             open_to_choice.discard("regression")
+        if not content:
+            open_to_choice.discard("content")
         asked = {
             name: variant
             for name, variant in VARIANTS.items()

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.recommender.cold_start import SEGMENT, START, segment_bias
+from metarec_sdk.recommender.cold_start import BY_SEGMENT, SEGMENT, START, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.corrections import corrected
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
@@ -252,10 +252,21 @@ class Judge:
             task = tasks.memberships(empty.support, None, self.cold_codes[empty.users]).tasks[:, 0]
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
-        self.report.cold_start = {
-            name: float(blank.quality_alone(scores).mean()) for name, scores in candidates.items()
-        }
-        return max(self.report.cold_start, key=lambda name: self.report.cold_start[name])
+        quality = {name: float(blank.quality_alone(scores).mean()) for name, scores in candidates.items()}
+        plain = max(value for name, value in quality.items() if name != SEGMENT)
+        if self.cold_codes is not None:
+            mixture = self.members.mixture
+            moved = mixture.memberships(empty.support, self.cold_codes[empty.users]) @ mixture.lift.T
+            for name, column in zip(forms.names, forms.table.T):  # one at a time: each is [episodes, items]
+                quality[name + BY_SEGMENT] = float(blank.quality_alone(column + moved).mean())
+        self.report.cold_start = quality
+        choice = max(quality, key=lambda name: quality[name])
+        if choice.endswith(BY_SEGMENT):
+            self.report.notes.append(
+                f"without a history: {choice}, NDCG@10 {quality[choice]:.3f} against {plain:.3f} without the "
+                f"column"
+            )
+        return choice
 
 
 def better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -75,7 +75,7 @@ class Fitter:
     items: Vocabulary
     user_table: pl.DataFrame | None
     content: Float32 | None
-    """f32[n, c], content vectors, where the backbone uses them."""
+    """f32[n, c], content vectors, where a member reads them."""
     feedback: FeedbackModel
     step: Step
     report: FitReport
@@ -117,7 +117,7 @@ class Fitter:
             gates=decisions.gates_for(meta),
             popularity=popularity,
             form=decisions.form,
-            cold=ColdStart(decisions.cold, popularity.column_from_end(decisions.cold), bias),
+            cold=ColdStart.of(decisions.cold, popularity, bias),
             history_limit=self.components.recipe.history_limit,
             new_items=np.zeros((0, width), np.float32),
         )

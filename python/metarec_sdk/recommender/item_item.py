@@ -12,8 +12,8 @@ from metarec_sdk.protocols import Boosts, ItemItemMember
 from metarec_sdk.recommender.popularity import band_of
 from metarec_sdk.types import Histories, Int32, Int64
 
-MOST_REGRESSED = 5_000
-"""Items of a catalogue up to which a regression is tried unasked: 0.2 GB and seconds, n³ of them."""
+MOST_REGRESSED = 6_000
+"""Items of a catalogue up to which a regression is tried unasked: 0.3 GB and seconds, n³ of them."""
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,7 @@ VARIANTS: dict[str, Variant] = {
     "symmetric, last 5": Variant({"directed": False}, 5),
     "directed, last 5": Variant({"directed": True}, 5),
     "regression": Variant({"directed": False, "regression": True}),
+    "regression with content": Variant({"directed": False, "regression": True, "content": True}),
     "whole history": Variant({}),
     "last 5": Variant({}, 5),
 }

@@ -68,7 +68,7 @@ class Members:
             item_item = _fit_item_item(components, log, variants)
         visits = TrainingLog(first_visits(log.histories), log.n_items)
         groups = int(np.clip(len(visits) // _PEOPLE_A_GROUP, 1, _MOST_GROUPS))
-        mixture = PopularityMixture.fit(visits, groups, components.rng("mixture"))
+        mixture = PopularityMixture.fit(visits, groups, components.rng("mixture"), segments=prepared.codes)
         return cls(backbone, head, item_item, PopularityForms.fit(prepared.in_time, log.n_items), mixture)
 
     def chosen_item_item(self, of_band: list[str]) -> ItemItem:
@@ -118,7 +118,8 @@ class Members:
                 w @ self.head.item_matrix().T,
                 self.popularity_scores(form, support),
                 self.boost_scores(self.chosen_item_item(variants), support),
-                self.mixture.memberships(support) @ self.mixture.lift.T + self.popularity.table[:, 0],
+                self.mixture.memberships(support, memberships.segments) @ self.mixture.lift.T
+                + self.popularity.table[:, 0],
             ],
             support,
             episodes.query,
@@ -130,7 +131,7 @@ def _fit_item_item(
     components: Components, log: TrainingLog, names: Collection[str] | None
 ) -> dict[str, tuple[ItemItemMember, Variant]]:
     """The named variants, all for None, the first for none; those with the same arguments share a member."""
-    known = components.item_item_variants(log.n_items)
+    known = components.item_item_variants(log.n_items, content=log.item_features is not None)
     if names is not None:
         names = names or list(known)[:1]
         known = {name: variant for name, variant in known.items() if name in names}

@@ -129,8 +129,10 @@ class Recommender(Engine):
 
         Args:
             log: the interactions, see `metarec_sdk.read_interactions`.
-            items: table with ``item_id`` and content (genres, numbers) for items that join later.
-            users: table with ``user_id`` and known attributes; a ``column`` clusterer looks here first.
+            items: table with ``item_id`` and content (genres, numbers), for items that join later and for
+                neighbours of items that few have taken.
+            users: table with ``user_id`` and known attributes; a ``column`` clusterer looks here first, and
+                what it finds counts from the first list on, whether or not tasks are served.
 
         Raises:
             DataError: the log has fewer than two items, so that nothing can be ranked.

@@ -51,7 +51,7 @@ class FitReport:
     learned: LearnedWorth | None = None
     """What meta-learning is worth to the stack; None where nothing was learned."""
     cold_start: dict[str, float] = field(default_factory=dict)
-    """NDCG@10 at k = 0 of each source."""
+    """NDCG@10 at k = 0 of each source; with a known column each popularity form by segment too."""
     cold_choice: str = ""
     item_item: dict[str, float] = field(default_factory=dict)
     """NDCG@10 of the item-item variants."""

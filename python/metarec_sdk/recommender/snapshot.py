@@ -43,7 +43,11 @@ def arrays_of(
         "backbone": stack.backbone.state(),
         "head": stack.head.state(),
         "item_item": _item_item_arrays(stack.item_item),
-        "mixture": {"lift": stack.mixture.lift, "log_weight": stack.mixture.log_weight},
+        "mixture": {
+            "lift": stack.mixture.lift,
+            "log_weight": stack.mixture.log_weight,
+            "log_segment": stack.mixture.log_segment,
+        },
         "adapters": stack.adapters.state() if stack.adapters is not None else {},
         "clusterer": stack.tasks.clusterer.state() if stack.tasks.n_tasks > 1 else {},
         "feedback": feedback.state(),
@@ -107,7 +111,11 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
         backbone=backbone,
         head=head,
         item_item=_item_item_from(arrays["item_item"], document["item_item"], components),
-        mixture=PopularityMixture(arrays["mixture"]["lift"], arrays["mixture"]["log_weight"]),
+        mixture=PopularityMixture(
+            arrays["mixture"]["lift"],
+            arrays["mixture"]["log_weight"],
+            log_segment=arrays["mixture"]["log_segment"],
+        ),
         adapters=TaskAdapters.from_state(arrays["adapters"]) if arrays["adapters"] else None,
         tasks=TaskModel(
             clusterer, tasks["n_tasks"], head.item_matrix(), tasks["n_features"], tasks["requested"]
@@ -115,11 +123,7 @@ def served_from(loaded: LoadedGeneration, components: Components) -> tuple[Serve
         gates=Gates.from_state(arrays["gates"]),
         popularity=popularity,
         form=ranking["form"],
-        cold=ColdStart(
-            document["cold_choice"],
-            popularity.column_from_end(document["cold_choice"]),
-            ranking["segment_bias"],
-        ),
+        cold=ColdStart.of(document["cold_choice"], popularity, ranking["segment_bias"]),
         history_limit=document["history_limit"],
         new_items=ranking["new_items"],
     )

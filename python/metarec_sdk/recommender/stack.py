@@ -100,7 +100,7 @@ class Stack:
         return answered(
             self.tasks.clusterer,
             lambda: self.tasks.memberships(histories, features, codes),
-            lambda: Memberships.parent(len(histories)),
+            lambda: Memberships.parent(len(histories), codes),
         )
 
     def queries(
@@ -126,8 +126,8 @@ class Stack:
         forms = np.zeros((len(histories), len(self.popularity.names)), np.float32)
         rows = np.arange(len(histories))
         forms[rows, self.form[np.maximum(band_of(lengths), 0)]] = gates[:, 2]
-        groups = gates[:, 4:5] * self.mixture.memberships(histories)  # [b, C]
-        queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, groups, forms], axis=1)
+        groups = self.mixture.memberships(histories, memberships.segments)  # [b, C]
+        queries = np.concatenate([gates[:, :1] * h, gates[:, 1:2] * w, gates[:, 4:5] * groups, forms], axis=1)
         empty = lengths == 0
         if empty.any():
             cold = self.cold
@@ -136,7 +136,8 @@ class Stack:
                 cold = replace(
                     cold, choice=most_popular, column=self.popularity.column_from_end(most_popular)
                 )
-            queries[empty] = cold.query(h[empty], queries.shape[1])
+            start = np.concatenate([h, np.zeros_like(w)], axis=1)[empty]
+            queries[empty] = cold.query(start, groups[empty], forms.shape[1])
         return np.ascontiguousarray(queries, np.float32)
 
     def boosts(self, histories: Histories, gates: Float32) -> Boosts:

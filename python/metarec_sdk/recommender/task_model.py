@@ -30,17 +30,18 @@ class TaskModel:
         """Memberships of b users.
 
         ``features`` f32[b, p] are standardised behaviour features; unknown ones are 0, the mean.
-        ``codes`` i32[b] are the category codes of a known column, -1 for unknown.
+        ``codes`` i32[b] are the category codes of a known column, -1 for unknown; the result carries them on
+        as segments.
         """
         b = len(histories)
         if self.n_tasks <= 1 or b == 0:
-            return Memberships.parent(b)
+            return Memberships.parent(b, codes)
         x = self.inputs(histories, features, codes)
         soft = getattr(self.clusterer, "memberships", None)
         if soft is not None:
             found: Memberships = soft(x)
-            return Memberships(self.in_use(found.tasks), found.weights)
-        memberships = Memberships.parent(b)
+            return Memberships(self.in_use(found.tasks), found.weights, codes)
+        memberships = Memberships.parent(b, codes)
         memberships.tasks[:, 0] = self.in_use(self.clusterer.assign(x))
         return memberships
 
@@ -87,7 +88,7 @@ class RandomTasks:
         self, histories: Histories, features: Float32 | None = None, codes: Int32 | None = None
     ) -> Memberships:
         """Hard memberships of b users, the same at every call with as many."""
-        found = Memberships.parent(len(histories))
+        found = Memberships.parent(len(histories), codes)
         drawn = np.random.default_rng(self.seed).choice(self.n_tasks + 1, len(histories), p=self.shares)
         found.tasks[:, 0] = np.where(drawn == self.n_tasks, -1, drawn)
         return found

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from dataclasses import replace
 
 import numpy as np
 import polars as pl
@@ -86,6 +87,52 @@ def test_an_item_twice_counts_once_where_there_is_no_order(data):
     assert both.frame.select("user_id", "item_id").is_unique().all()
     ordered = StudySet(name="ordered", dataset="coat", about="", ordered=True).read()
     assert len(ordered) == 150 * 13
+
+
+def test_the_content_variant_is_told_what_items_and_people_are(data, monkeypatch):
+    folder = data / "data" / "coat"
+    colours = pl.DataFrame(
+        {"item_id": range(40), "gender": "men", "jackettype": "parka", "color": "red", "onfrontpage": "yes"}
+    )
+    colours.write_parquet(folder / "items.parquet")
+    kinds = pl.DataFrame({"user_id": range(150), "gender": ["men", "women"] * 75, "age": "20-30"})
+    kinds.write_parquet(folder / "users.parquet")
+    log, settings = COAT.read(), Plan(seeds=(0,), variants=("content",))
+    stack, told = plan.jobs(settings, COAT, log, "hash", {})[:2]
+    assert (stack.contender, told.contender) == (RECOMMENDER, "content")
+    assert stack.items is None
+    assert stack.users is None
+    assert told.items.columns == ["item_id", "gender", "jackettype", "color"]
+    assert told.users.columns == ["user_id", "task"]
+    assert told.arguments["clusterer"] == "column"
+    # Another colour is another result; a set without people's columns has content alone.
+    colours.with_columns(color=pl.lit("blue")).write_parquet(folder / "items.parquet")
+    assert plan.jobs(settings, COAT, log, "hash", {})[1].key != told.key
+    nobody = replace(COAT, known=())
+    alone = plan.jobs(settings, nobody, log, "hash", {})[1]
+    assert alone.users is None
+    assert alone.items.height == 40
+    assert alone.arguments == {"order": "none"}
+    nothing = replace(COAT, content=())
+    assert "content" not in {job.contender for job in plan.jobs(settings, nothing, log, "hash", {})}
+    # What a job holds reaches the fit.
+    seen = []
+
+    class Told(Clusters):
+        def clone(self, *, seed: int) -> Told:
+            return Told(seed)
+
+        def fit(self, log: Interactions, items: object = None, users: object = None) -> None:
+            seen.append((items, users))
+            super().fit(log)
+
+    monkeypatch.setattr(plan.Job, "recommender", lambda job: Told(job.seed))
+    run = SetRun.of(nobody, Plan(ks=(0, 1), seeds=(0,), variants=("content",)))
+    job = next(job for job in run.jobs if job.contender == "content")
+    run.run(job, data / "cell.json")
+    items, users = seen[0]
+    assert items.equals(job.items)
+    assert users is None
 
 
 def test_caps_keep_whole_users(data):

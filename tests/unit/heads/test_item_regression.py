@@ -1,5 +1,7 @@
 """EASE's table against its definition."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,40 @@ def test_what_cannot_be_regressed_is_refused(log, monkeypatch):
         ItemKNN(regression=True, directed=True)
     with pytest.raises(ArgumentError, match="too small"):
         regression_weights(Histories.from_lists([[0, 1]]), 2, 1e-300)
+
+
+def test_content_counts_like_more_people(log):
+    """Indicators of three genres are what three people who took one whole genre each would add."""
+    genres = np.eye(3, dtype=np.float32)[np.arange(40) % 3]
+    found = regression_weights(log.histories, 40, 7.0, genres)
+    people = [*map(list, log.histories), *(np.flatnonzero(genre).tolist() for genre in genres.T)]
+    expected = regression_weights(Histories.from_lists(people), 40, 7.0)
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_unlike_contents_take_nobody_away(log):
+    opposite = np.where(np.arange(40) % 2, 1.0, -1.0).astype(np.float32)[:, None]
+    even = np.stack([np.arange(40) % 2 == 0, np.arange(40) % 2 == 1], 1).astype(np.float32)
+    np.testing.assert_allclose(
+        regression_weights(log.histories, 40, 7.0, opposite),
+        regression_weights(log.histories, 40, 7.0, even),
+        atol=1e-6,
+    )
+
+
+def test_the_member_weighs_contents_by_their_cosine(log):
+    features = np.random.default_rng(1).standard_normal((40, 5)).astype(np.float32)
+    features[4] = 0.0
+    member = ItemKNN(regression=True, content=True, content_people=3.0, regularization=7.0)
+    member.fit(replace(log, item_features=5.0 * features), np.random.default_rng(0))
+    length = np.linalg.norm(features, axis=1, keepdims=True)
+    alike = (features / np.where(length > 0, length, 1.0) * np.sqrt(3.0)).astype(np.float32)
+    for one, other in zip(member.table(), regression_table(log.histories, 40, 7.0, 100, alike), strict=True):
+        np.testing.assert_allclose(one, other, atol=1e-6)
+
+
+def test_contents_that_are_not_there_are_refused(log):
+    with pytest.raises(ArgumentError, match="items="):
+        ItemKNN(regression=True, content=True).fit(log, np.random.default_rng(0))
+    with pytest.raises(ArgumentError, match="regression=True"):
+        ItemKNN(content=True)

@@ -75,3 +75,32 @@ def test_a_new_item_is_to_every_group_like_to_everybody(log):
 def test_items_outside_the_catalogue_are_refused(log):
     with pytest.raises(ArgumentError, match="9"):
         fitted(log).memberships(Histories.from_lists([[0, 9]]))
+
+
+def test_a_known_segment_is_the_prior_of_a_history(log):
+    """Even segments hold people of the first two groups, segment 2 the third; every tenth is unknown."""
+    person = np.arange(300)
+    segments = np.where(person % 3 == 2, 2, person % 2).astype(np.int32)
+    segments[::10] = -1
+    plain, told = fitted(log, prior_events=1.0), fitted(log, prior_events=1.0, segments=segments)
+    np.testing.assert_array_equal(told.lift, plain.lift)
+    members = plain.memberships(log.histories)
+    for segment in range(3):
+        inside = members[segments == segment]
+        expected = (inside.sum(0) + 20 * np.exp(plain.log_weight)) / (len(inside) + 20)
+        np.testing.assert_allclose(np.exp(told.log_segment[segment]), expected, atol=1e-3)
+    histories = Histories.from_lists([[], [3, 3], [3, 3], [0, 1], []])
+    found = told.memberships(histories, np.array([2, 2, -1, 7, 7], np.int32))
+    np.testing.assert_allclose(found[0], np.exp(told.log_segment[2]), rtol=1e-5)
+    expected = np.exp(told.log_segment[2] + told.lift[[3, 3]].sum(0))
+    np.testing.assert_allclose(found[1], expected / expected.sum(), rtol=1e-5)
+    np.testing.assert_allclose(found[2:], plain.memberships(histories)[2:], rtol=1e-6)
+
+
+def test_a_history_outweighs_the_segment(log):
+    segments = (np.arange(300) % 3).astype(np.int32)
+    mixture = fitted(log, prior_events=1.0, segments=segments)
+    own = mixture.memberships(Histories.from_lists([[]]), np.array([0], np.int32)).argmax()
+    other = mixture.memberships(log.histories.take(slice(1, 2)), np.array([0], np.int32))
+    assert other[0].argmax() != own
+    assert other[0].max() > 0.99

@@ -72,7 +72,22 @@ def test_one_part_is_handed_on_as_it_is():
 )
 def test_what_the_recipe_leaves_open_competes(params, n_items, expected):
     components = Components(Recipe(params={"item_item": params}), PluginManager())
-    assert list(components.item_item_variants(n_items)) == expected
+    assert list(components.item_item_variants(n_items, content=False)) == expected
+
+
+@pytest.mark.parametrize(
+    ("params", "n_items", "last"),
+    [
+        ({}, 100, "regression with content"),
+        ({}, MOST_REGRESSED + 1, "directed, last 5"),
+        ({"content": False}, 100, "regression"),
+        ({"regression": True}, 100, "last 5"),
+    ],
+)
+def test_content_competes_where_it_is_known_and_a_regression_may(params, n_items, last):
+    components = Components(Recipe(params={"item_item": params}), PluginManager())
+    assert list(components.item_item_variants(n_items, content=True))[-1] == last
+    assert components.reads_content(n_items) == (last == "regression with content")
 
 
 @pytest.mark.parametrize("params", [{"directed": True}, {"regression": True}, {}])

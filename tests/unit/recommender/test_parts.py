@@ -7,7 +7,7 @@ import pytest
 from metarec_sdk.data import Vocabulary
 from metarec_sdk.data.table_content import TableContent
 from metarec_sdk.errors import UnknownIdError
-from metarec_sdk.recommender.cold_start import SEGMENT, ColdStart, segment_bias
+from metarec_sdk.recommender.cold_start import BY_SEGMENT, SEGMENT, START, ColdStart, segment_bias
 from metarec_sdk.recommender.new_items import catalogue, new_item_vectors
 from metarec_sdk.recommender.popularity import BANDS, PopularityForms, band_of
 from metarec_sdk.recommender.stack import merged
@@ -51,6 +51,24 @@ def test_segment_bias_moves_popularity_towards_the_segment():
     members = Memberships(np.array([[0, -1], [1, -1]], np.int32), np.array([[1, 0], [1, 0]], np.float32))
     assert cold.bias(np.array([0, 3]), members)["tasks"].tolist() == [0, -1]
     assert cold.bias(np.array([2, 3]), members) == {}
+
+
+def test_a_start_without_history_asks_the_columns_of_its_source():
+    forms = PopularityForms.fit(Histories.from_lists([[0], [1], [1, 0]]), 2)
+    h, groups = np.ones((1, 2), np.float32), np.array([[0.25, 0.75]], np.float32)
+    n = len(forms.names)
+    none = np.zeros((0, 2), np.float32)
+    start = ColdStart.of(START, forms, none).query(h, groups, n)
+    assert start.tolist() == [[1, 1, 0, 0, *[0] * n]]
+    people = ColdStart.of("people", forms, none).query(h, groups, n)
+    assert people.tolist() == [[0, 0, 0, 0, *[0] * (n - 1), 1]]
+    moved = ColdStart.of("people" + BY_SEGMENT, forms, none).query(h, groups, n)
+    assert moved.tolist() == [[0, 0, 0.25, 0.75, -1, *[0] * (n - 2), 1]]
+    # The columns of groups hold log p_c = lift + the all-time form, which is what the -1 takes away again.
+    lift = np.array([[0.5, -0.5], [-0.25, 0.25]], np.float32)
+    matrix = np.concatenate([np.zeros((2, 2)), lift + forms.table[:, :1], forms.table], axis=1)
+    expected = forms.table[:, -1] + lift @ groups[0]
+    np.testing.assert_allclose(matrix @ moved[0], expected, rtol=1e-5)
 
 
 def users() -> Users:

@@ -72,6 +72,8 @@ class Job:
     """Of `Recommender`, for the stack and its variants."""
     users: pl.DataFrame | None = None
     """The users' table, for a variant that is told of tasks."""
+    items: pl.DataFrame | None = None
+    """The items' table, for a variant that is told of content."""
     target_only: bool = False
     """Whether the events of other domains are left out of training."""
     order: str | None = None
@@ -99,15 +101,18 @@ def jobs(
         if not variant.applies(study_set):
             continue
         users = variant.table(study_set, log)
-        told = None if users is None else hashlib.sha256(users.write_csv().encode()).hexdigest()
+        items = study_set.items() if variant.content else None
+        given = {} if variant.content and users is None else variant.arguments
+        told = [None if table is None else _digest(table) for table in (users, items)]
         # Baselines are tuned for each order, so the stack is told of it: nothing in rows says that they were
         # shuffled, or that people to come will have no order.
         for order in study_set.orders:
-            arguments = {**variant.arguments, "order": "time" if order == "time" else "none"}
+            arguments = {**given, "order": "time" if order == "time" else "none"}
             only = order if len(study_set.orders) > 1 else None
             for seed in plan.seeds:
                 key = _key(prepared_hash, stack_code, name, seed, arguments, told, variant.target_only, only)
-                found.append(Job(name, seed, key, None, arguments, users, variant.target_only, only))
+                job = Job(name, seed, key, None, arguments, users, items, variant.target_only, only)
+                found.append(job)
     for contestant in CONTESTANTS:
         if contestant.name not in refused:
             grid = [dict(settings) for settings in contestant.grid[: plan.budget]]
@@ -123,6 +128,11 @@ def code_fingerprint(parts: Sequence[str]) -> str:
     for path in sorted(path for part in parts for path in (root / part).rglob("*.py")):
         digest.update(path.relative_to(root).as_posix().encode() + path.read_bytes())
     return digest.hexdigest()
+
+
+def _digest(table: pl.DataFrame) -> str:
+    """SHA-256, hexadecimal, of the rows."""
+    return hashlib.sha256(table.write_ndjson().encode()).hexdigest()
 
 
 def _key(*content: Any) -> str:

@@ -77,7 +77,7 @@ class SetRun:
         if job.contestant is None:
             train = self._target_alone() if job.target_only else self.group.train
             contest.run_recommender(
-                job.recommender(), job.seed, train, None, job.users, lambda _: None, leave_out=True
+                job.recommender(), job.seed, train, job.items, job.users, lambda _: None, leave_out=True
             )
         else:
             contest.run_baseline(job.contestant, self.validation, self.plan.budget, job.seed, lambda _: None)

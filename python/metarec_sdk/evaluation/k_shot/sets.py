@@ -50,6 +50,8 @@ class StudySet:
     """Column and the one value of it that is kept."""
     known: tuple[str, ...] = ()
     """Columns of the users' table whose values together are a person's known task."""
+    content: tuple[str, ...] = ()
+    """Columns of the items' table that tell what an item is, not what people made of it."""
     domains: tuple[str, str] | None = None
     """Two domains that share their people; items of the second that are one of the first's are left out, see
     `metarec_sdk.evaluation.k_shot.domains.twins`."""
@@ -66,6 +68,13 @@ class StudySet:
     def has_tasks(self) -> bool:
         """Whether there are known tasks."""
         return bool(self.known) or self.view == "apart"
+
+    def items(self) -> pl.DataFrame:
+        """``item_id`` and the columns of `content`."""
+        table = datasets.load(self.dataset).items
+        if table is None:
+            raise DataError(f"{self.dataset} has no items.parquet, which {self.name} takes its content from")
+        return table.select("item_id", *self.content)
 
     def tasks(self, log: Interactions) -> pl.DataFrame:
         """``user_id`` and `TASK` of everybody in a log of the set; null where a column is."""
@@ -121,6 +130,8 @@ def _renumbered(log: Interactions, frame: pl.DataFrame) -> Interactions:
     return Interactions(frame.with_columns(timestamp=rows, row=rows), has_time=False)
 
 
+_FILM = ("title", "year", "genres", "directors", "writers", "actors", "plot")
+
 SETS: tuple[StudySet, ...] = (
     StudySet(
         name="coat",
@@ -130,12 +141,18 @@ SETS: tuple[StudySet, ...] = (
         held_out=0.35,
         only=("split", "train"),
         known=("gender",),
+        content=("gender", "jackettype", "color"),
     ),
     StudySet(
         name="lastfm-s3rec", dataset="lastfm-s3rec", about="music, artists heard", ordered=True, held_out=0.35
     ),
     StudySet(
-        name="movielens-100k", dataset="movielens-100k", about="films rated", ordered=True, held_out=0.35
+        name="movielens-100k",
+        dataset="movielens-100k",
+        about="films rated",
+        ordered=True,
+        held_out=0.35,
+        content=("title", "year", "genres"),
     ),
     StudySet(
         name="movielens-100k-shuffled",
@@ -143,6 +160,7 @@ SETS: tuple[StudySet, ...] = (
         about="films rated, without their order in training too",
         ordered=False,
         held_out=0.35,
+        content=("title", "year", "genres"),
     ),
     StudySet(
         name="mealrec-plus-h", dataset="mealrec-plus-h", about="meals chosen", ordered=False, held_out=0.35
@@ -177,6 +195,7 @@ SETS: tuple[StudySet, ...] = (
         ordered=False,
         held_out=0.3,
         max_users=800,
+        content=("title", "genres", "type", "episodes"),
     ),
     StudySet(
         name="ml-1m",
@@ -186,6 +205,7 @@ SETS: tuple[StudySet, ...] = (
         held_out=0.3,
         max_users=800,
         known=("gender", "age_label"),
+        content=_FILM,
     ),
     StudySet(
         name="ml-1m-time",
@@ -195,6 +215,7 @@ SETS: tuple[StudySet, ...] = (
         clock=True,
         max_users=1500,
         known=("gender", "age_label"),
+        content=_FILM,
     ),
     StudySet(
         name="amazon-beauty", dataset="amazon-beauty", about="shopping, reviews", ordered=True, max_users=6000

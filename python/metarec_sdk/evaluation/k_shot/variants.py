@@ -33,6 +33,8 @@ class Variant:
     tasks: Literal["known", "shuffled", "random"] | None = None
     """What the users' table says of everybody's task: the truth, the same labels among people by chance, or
     one of `N_TASKS` by chance; None for no table."""
+    content: bool = False
+    """Whether the items' table is there, and the users' table where the set has one."""
     target_only: bool = False
     """Whether only the target domain is trained on."""
 
@@ -40,11 +42,13 @@ class Variant:
         """Whether the set has what the variant needs."""
         if self.target_only:
             return study_set.view == "transfer"
+        if self.content:
+            return bool(study_set.content)
         return self.tasks not in ("known", "shuffled") or study_set.has_tasks
 
     def table(self, study_set: StudySet, log: Interactions) -> pl.DataFrame | None:
         """``user_id`` and `TASK`, from nobody's events; None without tasks."""
-        if self.tasks is None:
+        if self.tasks is None or (self.content and not study_set.has_tasks):
             return None
         rng = np.random.default_rng(SAMPLE_SEED)
         if self.tasks == "random":
@@ -78,6 +82,9 @@ VARIANTS: dict[str, Variant] = {
     "shuffled known tasks": Variant(_tasks_of(_COLUMN, _ALL), tasks="shuffled"),
     "known means only": Variant(_tasks_of(_COLUMN, _MEANS), tasks="known"),
     "guarded known tasks": Variant({"clusterer": "column", "params": {"clusterer": _COLUMN}}, tasks="known"),
+    "content": Variant(
+        {"clusterer": "column", "params": {"clusterer": _COLUMN}}, tasks="known", content=True
+    ),
     "factors backbone": Variant({"backbone": "factors"}),
     "target domain only": Variant(target_only=True),
 }
