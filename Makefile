@@ -2,8 +2,12 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Two tests at once, each with one thread of OpenMP: on small data more threads only wait for each other. The process
+# that has finished takes half of what the other still has to do, which keeps the tests of a file together.
+PAIRED := --numprocesses 2 --dist worksteal --durations=15
 RUST_SOURCES := $(shell find rust -name '*.rs' -o -name Cargo.toml) Cargo.toml Cargo.lock
 PLUGINS := $(wildcard plugins/metarec-*)
+OF_CHECKOUT := tests --ignore tests/unit --ignore tests/native $(PLUGINS:%=%/tests)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup demo test test-slow test-neon test-avx512 test-rust test-python test-wheel lint format docs bench wheel
@@ -51,8 +55,9 @@ docs: setup  ## write the reference of the plugin hooks from their docstrings
 test-rust: setup
 	cargo test --quiet --package metarec-core
 
-test-python: setup
-	$(BIN)/python -m pytest -m "not slow" --durations=15 tests $(PLUGINS:%=%/tests)
+test-python: setup  ## the tests of the checkout and of its plugins, all but those that test-wheel runs
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and not timed" $(PAIRED) $(OF_CHECKOUT)
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -m "not slow and timed" --durations=5 $(OF_CHECKOUT)
 
 test-slow: setup  ## the longer checks that CI leaves out
 	$(BIN)/python -m pytest -m slow --timeout=3600 tests $(PLUGINS:%=%/tests)
@@ -67,10 +72,10 @@ wheel: setup  ## build the abi3 wheel into dist/
 	rm -rf dist
 	$(BIN)/maturin build --release --quiet --out dist
 
-test-wheel: wheel  ## install the wheel into a clean environment and run the tests there
+test-wheel: wheel  ## install the wheel into a clean environment and run the unit and native tests there
 	$(BIN)/uv venv --quiet --clear --seed --python $(BIN)/python target/wheel-venv
 	$(BIN)/uv pip install --quiet --compile-bytecode --python target/wheel-venv/bin/python -c constraints.txt "$$(ls dist/*.whl)[dev]"
-	cd tests && ../target/wheel-venv/bin/python -m pytest -m "not slow" -q unit native
+	cd tests && OMP_NUM_THREADS=1 ../target/wheel-venv/bin/python -m pytest -m "not slow" $(PAIRED) unit native
 
 bench: setup  ## the benchmarks against peers, as ratios; see benches/README.md
 	$(BIN)/metarec bench

@@ -73,6 +73,7 @@ def test_a_known_failure_is_no_problem_but_costs_the_level():
     assert (report.problems, report.level) == ([], Level.LOADS)
 
 
+@pytest.mark.timed
 def test_a_file_is_checked_in_a_process_of_its_own(mine):
     report = run_checks("mine/quota", plugins=[mine()])
     assert (report.problems, report.level) == ([], Level.SERVES)
@@ -104,6 +105,7 @@ HOSTILE = {
 }
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize(("code", "check"), HOSTILE.values(), ids=HOSTILE)
 def test_a_hostile_import_is_contained_and_found(mine, code, check):
     """It ends only its own process; the check that sees it fails, or its component can't be looked up."""

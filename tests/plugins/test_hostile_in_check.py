@@ -14,6 +14,7 @@ from metarec_sdk.plugins import PluginManager
 from metarec_sdk.testing import Level, Limits, Outcome, run_checks
 from metarec_sdk.testing.importing import snapshot
 
+pytestmark = pytest.mark.timed
 HOSTILE = Path(__file__).parent / "hostile_plugin.py"
 PluginManager([HOSTILE], enabled=False)
 DEEDS = next(m for name, m in sys.modules.items() if name.startswith("metarec_plugin_hostile_plugin"))

@@ -12,7 +12,10 @@ import pytest
 
 from metarec_sdk.testing import Level, run_checks
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a session that is left is lost")
+pytestmark = [
+    pytest.mark.skipif(sys.platform != "linux", reason="elsewhere a session that is left is lost"),
+    pytest.mark.timed,
+]
 
 PLUGIN = """
 import os

@@ -40,6 +40,7 @@ FILES = {
 """Check -> (what the plugin does at its import, other checks that this breaks)."""
 
 
+@pytest.mark.timed
 @pytest.mark.parametrize("name", FILES)
 def test_a_defect_of_the_import_fails_its_check_and_no_other(name, tmp_path, outcomes):
     code, also = FILES[name]
@@ -49,6 +50,7 @@ def test_a_defect_of_the_import_fails_its_check_and_no_other(name, tmp_path, out
     assert set(outcomes(wrong, Level.LOADS, OF_THE_IMPORT)[Outcome.FAILED]) == {name} | also
 
 
+@pytest.mark.timed
 def test_the_right_file_passes(tmp_path, outcomes):
     path = tmp_path / "mine.py"
     path.write_text(GOOD_FILE)

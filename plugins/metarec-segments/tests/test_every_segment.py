@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from typer.testing import CliRunner
 
 from metarec_sdk import ArgumentError, DataError, NotFittedError
+from metarec_sdk.cli import app
 from metarec_sdk.errors import ArtefactError
 
 SEED = 5
@@ -140,3 +142,9 @@ def test_installing_it_imports_no_scikit_learn():
     )
     out = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=60)
     assert out.stdout.strip() == "['loaded'] False"
+
+
+def test_check_of_a_component_that_the_plugin_does_not_have():
+    result = CliRunner().invoke(app, ["plugins", "check", "segments/nothing"])
+    assert result.exit_code == 2
+    assert "segments/gmm" in result.stderr

@@ -171,13 +171,6 @@ def test_check_of_what_is_no_plugin_ends_with_2(metarec, tmp_path, monkeypatch, 
     assert why in result.stderr
 
 
-def test_check_of_a_component_that_the_plugin_does_not_have(metarec):
-    pytest.importorskip("metarec_segments", reason="the wheel is tested without the distributions")
-    result = metarec("plugins", "check", "segments/nothing")
-    assert result.exit_code == 2
-    assert "segments/gmm" in result.stderr
-
-
 def test_check_refuses_a_level_that_there_is_not(metarec, one_file):
     result = metarec("plugins", "check", one_file, "--level", "perfect")
     assert result.exit_code == 2

@@ -32,7 +32,8 @@ def small_movielens(events, monkeypatch):
     monkeypatch.setattr(demo.datasets, "load", lambda name: data)
 
 
-def test_the_demo_tells_its_story_and_writes_both_reports(small_movielens, tmp_path, capsys):
+def test_the_demo_tells_its_story_and_writes_both_reports(small_movielens, tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "500")  # a long temporary folder would be broken over two lines
     result = demo.run_demo(tmp_path / "out", seed=1, quick=True)
     shown = capsys.readouterr().out
     for words in ("Somebody new", "adapters", "rollback", "Fargo", "report.html"):
