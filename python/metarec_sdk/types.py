@@ -49,10 +49,7 @@ def no_progress(done: int, total: int, message: str) -> None:
 
 @dataclass(frozen=True, slots=True)
 class Histories:
-    """A ragged batch of item sequences, oldest event first.
-
-    Row ``i`` is ``items[offsets[i]:offsets[i + 1]]``.
-    """
+    """A ragged batch of item sequences, oldest event first: row i is ``items[offsets[i]:offsets[i + 1]]``."""
 
     items: Int32
     """i32[e], item indices."""
@@ -189,14 +186,12 @@ class Memberships:
     weights: Float32
     """f32[b, 2], ≥ 0, each row sums to 1."""
     segments: Int32 | None = None
-    """i32[b], the value of a known column for each user, -1 for unknown, whether or not tasks are served;
-    None without a column."""
+    """i32[b], each user's value of a known column, -1 for unknown, tasks or not; None without a column."""
 
     @classmethod
     def parent(cls, b: int, segments: Int32 | None = None) -> Memberships:
         """Everybody at the parent: the C = 1 case."""
-        weights = np.zeros((b, 2), np.float32)
-        weights[:, 0] = 1.0
+        weights = np.tile(np.float32([1.0, 0.0]), (b, 1))
         return cls(np.full((b, 2), -1, np.int32), weights, segments)
 
     def __len__(self) -> int:
