@@ -45,7 +45,7 @@ def run_all(
     pool: ProcessPoolExecutor, study_set: StudySet, plan: Plan, wanted: Sequence[tuple[Job, Path]]
 ) -> Iterator[Job]:
     """Run jobs in the pool; each is given back when its file is written. The first error ends it."""
-    waiting = {pool.submit(_run, study_set, plan, job.contender, job.seed, path): job for job, path in wanted}
+    waiting = {pool.submit(_run, study_set, plan, job.key, path): job for job, path in wanted}
     while waiting:
         done, _ = wait(waiting, return_when=FIRST_COMPLETED)
         for future in done:
@@ -60,7 +60,6 @@ def _set_run(study_set: StudySet, plan: Plan) -> SetRun:
     return SetRun.of(study_set, plan)
 
 
-def _run(study_set: StudySet, plan: Plan, contender: str, seed: int, path: Path) -> None:
+def _run(study_set: StudySet, plan: Plan, key: str, path: Path) -> None:
     found = _set_run(study_set, plan)
-    job = next(each for each in found.jobs if (each.contender, each.seed) == (contender, seed))
-    found.run(job, path)
+    found.run(next(job for job in found.jobs if job.key == key), path)
