@@ -19,7 +19,7 @@ from metarec_sdk.evaluation.cases import WHOLE
 from metarec_sdk.evaluation.contest import Contest
 from metarec_sdk.evaluation.group import Group
 from metarec_sdk.evaluation.judging import CaseScores
-from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study_sets
+from metarec_sdk.evaluation.k_shot import Plan, StudySet, cells, plan, run_study, study_sets, workers
 from metarec_sdk.evaluation.k_shot.claims import Claim, Lifted, claim, holm, p_value
 from metarec_sdk.evaluation.k_shot.set_run import SetRun
 from metarec_sdk.evaluation.k_shot.workers import THREAD_COUNTS
@@ -306,6 +306,17 @@ def test_several_processes_write_the_same_cells(data):
         assert same.metrics == row.metrics
     with pytest.raises(ArgumentError):
         run_study([COAT], Plan(), data / "out", processes=0)
+
+
+def test_a_process_runs_the_job_that_it_was_given(data, monkeypatch):
+    """Two orders have jobs of the same contender and seed."""
+    ordered, two_seeds = StudySet(name="coat", dataset="coat", about="", ordered=True), Plan(seeds=(0, 1))
+    ran = []
+    monkeypatch.setattr(SetRun, "run", lambda self, job, path: ran.append((job.key, path)))
+    given = [(job.key, data / job.key) for job in SetRun.of(ordered, two_seeds).jobs]
+    for key, path in given:
+        workers._run(ordered, two_seeds, key, path)
+    assert ran == given
 
 
 def test_the_command_writes_tables_and_curves(data, metarec_command):
