@@ -191,7 +191,7 @@ class Memberships:
     @classmethod
     def parent(cls, b: int, segments: Int32 | None = None) -> Memberships:
         """Everybody at the parent: the C = 1 case."""
-        weights = np.tile(np.float32([1.0, 0.0]), (b, 1))
+        weights = np.tile(np.array([1.0, 0.0], np.float32), (b, 1))
         return cls(np.full((b, 2), -1, np.int32), weights, segments)
 
     def __len__(self) -> int:
