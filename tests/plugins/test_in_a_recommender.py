@@ -139,10 +139,12 @@ def flaky(home: str, method: str):
         ("item_item", "metarec_sdk.heads.item_knn:ItemKNN", "boosts"),
     ],
 )
-def test_a_member_that_fails_while_serving_leaves_the_answer_to_the_others(log, plain, kind, home, method):
+def test_a_member_that_fails_while_serving_leaves_the_answer_to_the_others(
+    log, table, plain, kind, home, method
+):
     target = flaky(home, method)
     rec = mr.Recommender(**LIGHT | {kind: "acme/it"}, plugins=plugin_of(kind, target))
-    rec.fit(log)
+    rec.fit(log, items=table)
     assert rec.recommend("u1", k=5).equals(plain.recommend("u1", k=5))
     target.broken = True
     answer = rec.recommend(history=[["i1", "i2"], []], k=5)
@@ -167,10 +169,10 @@ def test_a_plugin_that_fails_at_fit_leaves_what_was_published(log, plain):
     target.broken = False
 
 
-def test_installing_changes_nothing_and_two_recommenders_keep_their_own(log, plain):
+def test_installing_changes_nothing_and_two_recommenders_keep_their_own(log, table, plain):
     one = mr.Recommender(**LIGHT, plugins=plugin_of("reranker", Backwards))
     two = mr.Recommender(**LIGHT, plugins=plugin_of("rule", NoOddItems), rule="acme/it")
-    one.fit(log)
+    one.fit(log, items=table)
     two.fit(log)
     assert one.recommend("u1", k=5).equals(plain.recommend("u1", k=5))
     assert {record.kind for record in one.plugins.components() if record.plugin == "acme"} == {"reranker"}
