@@ -121,17 +121,22 @@ class Judge:
         return form
 
     def _item_item_variants(self) -> list[str]:
-        """The best variant for each band by itself; a band without episodes takes its neighbour's."""
-        blank, support = self._blank(), self.drawn.few_shot.support
+        """The variant that lists are best with in each band, heard among the other members by gates of its
+        own: what leads by itself may say what they say already. A band without episodes takes its
+        neighbour's."""
+        names, support = list(self.members.item_item), self.drawn.few_shot.support
+        self._variants = names[:1] * len(BANDS)
+        scores = self._scores(fit_tasks(self.components, self.inner, self.members, 1), NOTHING)
         quality = {}
-        for name in self.members.item_item:
+        for name in names:
             alone = self.members.chosen_item_item([name] * len(BANDS))
-            quality[name] = blank.quality_alone(self.members.boost_scores(alone, support))
+            scores.members[MEMBERS.index("item-item")] = self.members.boost_scores(alone, support)
+            quality[name] = scores.quality(fit_gates(scores).at(support.lengths))
         self.report.item_item = {name: float(values.mean()) for name, values in quality.items()}
         best = max(quality, key=lambda name: self.report.item_item[name])
         chosen = []
         for band in range(len(BANDS)):
-            inside = blank.bands == band
+            inside = scores.bands == band
             if inside.any():
                 best = max(quality, key=lambda name: float(quality[name][inside].mean()))
             chosen.append(best)

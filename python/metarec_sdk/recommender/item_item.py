@@ -36,7 +36,7 @@ VARIANTS: dict[str, Variant] = {
     "whole history": Variant({}),
     "last 5": Variant({}, 5),
 }
-"""By name; the best on validation serves, in each band of history lengths its own."""
+"""By name; the one that the stack ranks best with on validation serves, in each band of lengths its own."""
 
 
 @dataclass(frozen=True)

@@ -54,7 +54,7 @@ class FitReport:
     """NDCG@10 at k = 0 of each source; with a known column each popularity form by segment too."""
     cold_choice: str = ""
     item_item: dict[str, float] = field(default_factory=dict)
-    """NDCG@10 of the item-item variants."""
+    """NDCG@10 of the stack with each item-item variant, before anything is meta-learned."""
     tasks: list[TaskCandidate] = field(default_factory=list)
     n_tasks: int = 1
     task_sizes: list[int] = field(default_factory=list)
