@@ -29,6 +29,9 @@ def k_shot(
     max_users: Annotated[
         int | None, typer.Option(help="Replace the sets' caps on users; 0 lifts them.")
     ] = None,
+    own_order: Annotated[
+        bool, typer.Option("--own-order", help="Judge sets with an order in it alone, not shuffled too.")
+    ] = False,
     jobs: Annotated[int, typer.Option(help="Processes, each with its share of the cores.")] = 1,
     only_report: Annotated[
         bool, typer.Option("--report", help="Run nothing, only write the report.")
@@ -58,7 +61,13 @@ def k_shot(
     chosen = list(VARIANTS)[1:] if variants == "all" else [] if variants == "none" else split_list(variants)
     if quick:
         names, seeds, budget = list(QUICK) if sets == "all" else names, 1, min(budget, 2)
-    plan = Plan(seeds=tuple(range(seeds)), budget=budget, variants=tuple(chosen), max_users=max_users)
+    plan = Plan(
+        seeds=tuple(range(seeds)),
+        budget=budget,
+        variants=tuple(chosen),
+        max_users=max_users,
+        own_order=own_order,
+    )
     with steps(None) as step, step("k-shot") as progress:
         study = run_study(
             study_sets(names), plan, out, run=not only_report, processes=jobs, progress=progress

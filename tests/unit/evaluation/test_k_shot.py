@@ -205,6 +205,20 @@ def test_cells_keep_what_boards_hold():
     assert method.coverage(3) == pytest.approx(2 / 3)
 
 
+def test_a_study_in_own_order_shares_its_cells_with_one_in_both(data):
+    ordered = StudySet(name="coat", dataset="coat", about="", ordered=True)
+    both = Plan(ks=(0, 1), seeds=(0,), budget=1, n_draws=200)
+    own = replace(both, seeds=(0, 1), own_order=True)
+    run_study([ordered], both, data / "out")
+    before = set((data / "out").rglob("*.json"))
+    alone = run_study([ordered], own, data / "out")
+    (added,) = set((data / "out").rglob("*.json")) - before
+    assert added.name.startswith("recommender-time-1-")
+    assert {row.order for row in alone.results[0].report.rows} == {"time"}
+    assert [claim.order for claim in alone.headlines] == ["time"]
+    assert [claim.order for claim in run_study([ordered], both, data / "out").headlines] == ["time", "random"]
+
+
 def test_a_study_resumes_and_grows(data, monkeypatch):
     small = Plan(ks=(0, 1, 3), seeds=(0,), budget=1, n_draws=200)
     first = run_study([COAT], small, data / "out")

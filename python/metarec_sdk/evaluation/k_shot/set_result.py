@@ -79,6 +79,7 @@ def set_result(
             )
             for board in cell["cases"]:
                 _merge(boards, board, job)
+    boards = {key: board for key, board in boards.items() if RECOMMENDER in board.methods}
     rows, checks, claims, over_parts, contrasts = _compare(study_set.name, boards.values(), plan)
     counts = {
         "events": log.n_events,
