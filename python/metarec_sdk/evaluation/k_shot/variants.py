@@ -71,6 +71,9 @@ def _tasks_of(clusterer: Mapping[str, Any], meta_learner: Mapping[str, Any]) -> 
 
 _FOUND, _COLUMN, _ALL = {"n_tasks": N_TASKS}, {"column": TASK}, {"prove_tasks": False}
 
+_LONG = {"epochs": 40, "patience": 10}
+"""Of a backbone that is trained until it no longer gets better."""
+
 VARIANTS: dict[str, Variant] = {
     RECOMMENDER: Variant(),
     "no outer loop": Variant({"meta_learner": "none"}),
@@ -86,6 +89,9 @@ VARIANTS: dict[str, Variant] = {
         {"clusterer": "column", "params": {"clusterer": _COLUMN}}, tasks="known", content=True
     ),
     "factors backbone": Variant({"backbone": "factors"}),
+    "long training": Variant({"params": {"backbone": _LONG}}),
+    "long training on sets": Variant({"params": {"backbone": {**_LONG, "target": "set"}}}),
+    "long histories": Variant({"params": {"backbone": {"history_limit": 200}}}),
     "target domain only": Variant(target_only=True),
 }
 """The default stack, and what runs beside it."""
