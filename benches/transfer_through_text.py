@@ -88,7 +88,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("METAREC_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("METAREC_DATA", ".")))
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--quick", action="store_true", help="one direction, seed and share; writes no row")
     arguments = parser.parse_args()
