@@ -87,7 +87,10 @@ class Judge:
         self._form = self._popularity_forms()
         self._variants = self._item_item_variants()
         tasks, meta, scores, gates = self._tasks()
-        self.report.correction, gates = corrected(gates, scores)
+        names, gates = corrected(gates, scores)
+        self.report.corrections = {
+            int(first): name for first, name in zip(BANDS, names) if name != "as fitted"
+        }
         self.report.bands = band_results(gates, scores)
         self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)
