@@ -89,7 +89,9 @@ class Judge:
         tasks, meta, scores, gates = self._tasks()
         names, gates = corrected(gates, scores)
         self.report.corrections = {
-            int(first): name for first, name in zip(BANDS, names) if name != "as fitted"
+            made: [int(first) for first, name in zip(BANDS, names) if name == made]
+            for made in dict.fromkeys(names)
+            if made != "as fitted"
         }
         self.report.bands = band_results(gates, scores)
         self.report.members = worth_of(gates, scores)

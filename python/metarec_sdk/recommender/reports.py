@@ -46,9 +46,9 @@ class FitReport:
     """Stack and members by history length; empty where the log was too small to hold anybody out."""
     members: list[MemberWorth] = field(default_factory=list)
     """What each member of the stack is worth, and where it isn't used; empty like ``bands``."""
-    corrections: dict[int, str] = field(default_factory=dict)
-    """What was changed in the fitted gates, a name in `metarec_sdk.recommender.corrections`, by the first
-    history length of each band where something was."""
+    corrections: dict[str, list[int]] = field(default_factory=dict)
+    """What was changed in the fitted gates, names in `metarec_sdk.recommender.corrections`, and the history
+    lengths, each the first of a band, where it was."""
     learned: LearnedWorth | None = None
     """What meta-learning is worth to the stack; None where nothing was learned."""
     cold_start: dict[str, float] = field(default_factory=dict)
@@ -99,17 +99,14 @@ class FitReport:
             *self.notes,
             *map(str, self.members),
             *(
-                f"gates: {name} in histories of {self._lengths(name)} events, since that ranks better for "
-                f"people on whom it wasn't found"
-                for name in dict.fromkeys(self.corrections.values())
+                f"gates: {name} in histories of {', '.join(map(range_from, lengths))} events, since that ranks "
+                f"better for people on whom it wasn't found"
+                for name, lengths in self.corrections.items()
             ),
             *([str(self.learned)] if self.learned else []),
             *map(str, self.tasks[1:]),  # the first is the one task that the others are measured against
         ]
         return "\n".join(lines)
-
-    def _lengths(self, correction: str) -> str:
-        return ", ".join(range_from(first) for first, name in self.corrections.items() if name == correction)
 
 
 @dataclass(frozen=True)
