@@ -99,8 +99,8 @@ class FitReport:
             *self.notes,
             *map(str, self.members),
             *(
-                f"gates: {name} in histories of {', '.join(map(range_from, lengths))} events, since that ranks "
-                f"better for people on whom it wasn't found"
+                f"gates: {name} in histories of {', '.join(map(range_from, lengths))} events, since that "
+                f"ranks better for people on whom it wasn't found"
                 for name, lengths in self.corrections.items()
             ),
             *([str(self.learned)] if self.learned else []),
