@@ -87,12 +87,7 @@ class Judge:
         self._form = self._popularity_forms()
         self._variants = self._item_item_variants()
         tasks, meta, scores, gates = self._tasks()
-        names, gates = corrected(gates, scores)
-        self.report.corrections = {
-            made: [int(first) for first, name in zip(BANDS, names) if name == made]
-            for made in dict.fromkeys(names)
-            if made != "as fitted"
-        }
+        self.report.correction, gates = corrected(gates, scores)
         self.report.bands = band_results(gates, scores)
         self.report.members = worth_of(gates, scores)
         cold = self.report.cold_choice = self._cold_start(tasks)

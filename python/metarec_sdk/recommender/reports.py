@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
 from metarec_sdk.recommender.guard import BandResult
-from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth, range_from
+from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -46,9 +46,8 @@ class FitReport:
     """Stack and members by history length; empty where the log was too small to hold anybody out."""
     members: list[MemberWorth] = field(default_factory=list)
     """What each member of the stack is worth, and where it isn't used; empty like ``bands``."""
-    corrections: dict[str, list[int]] = field(default_factory=dict)
-    """What was changed in the fitted gates, names in `metarec_sdk.recommender.corrections`, and the history
-    lengths, each the first of a band, where it was."""
+    correction: str = "as fitted"
+    """What was changed in the fitted gates, a name in `metarec_sdk.recommender.corrections`."""
     learned: LearnedWorth | None = None
     """What meta-learning is worth to the stack; None where nothing was learned."""
     cold_start: dict[str, float] = field(default_factory=dict)
@@ -99,9 +98,9 @@ class FitReport:
             *self.notes,
             *map(str, self.members),
             *(
-                f"gates: {name} in histories of {', '.join(map(range_from, lengths))} events, since that "
-                f"ranks better for people on whom it wasn't found"
-                for name, lengths in self.corrections.items()
+                [f"gates: {self.correction}, since that ranks better for people on whom it wasn't found"]
+                if self.correction != "as fitted"
+                else []
             ),
             *([str(self.learned)] if self.learned else []),
             *map(str, self.tasks[1:]),  # the first is the one task that the others are measured against

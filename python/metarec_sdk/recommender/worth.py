@@ -37,11 +37,11 @@ class MemberWorth:
         verdict = "helps" if self.gain > self.gain_error else "kept, but its gain is within noise"
         text = f"{self.name}: {verdict}, NDCG@10 {share:+.1f} % ± {error:.1f} (alone {self.alone:.3f})"
         if self.dropped:
-            text += f"; not used in histories of {', '.join(map(range_from, self.dropped))} events"
+            text += f"; not used in histories of {', '.join(map(_range_from, self.dropped))} events"
         return text
 
 
-def range_from(first: int) -> str:
+def _range_from(first: int) -> str:
     """The lengths of the band that starts at ``first``, in words."""
     longer = BANDS[first < BANDS]
     if not len(longer):

@@ -1,13 +1,11 @@
 """Gates and guard on small score matrices where the right answer is known."""
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarec_sdk.recommender import corrections, episode_scores
+from metarec_sdk.recommender import episode_scores
 from metarec_sdk.recommender.corrections import corrected
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
@@ -204,10 +202,8 @@ def test_a_correction_that_helps_by_chance_is_not_made():
         )
         fitted = fit_gates(scores)
         assert refine(fitted, scores).scale.tolist() != fitted.scale.tolist()
-        names, gates = corrected(fitted, scores)
-        assert set(names) == {"as fitted"}
-        for name, values in fitted.state().items():
-            np.testing.assert_array_equal(gates.state()[name], values)
+        name, gates = corrected(fitted, scores)
+        assert (name, gates) == ("as fitted", fitted)
 
 
 def test_a_correction_that_helps_others_too_is_made():
@@ -220,35 +216,7 @@ def test_a_correction_that_helps_others_too_is_made():
     row = np.repeat(np.arange(len(scores)), scores.query.lengths)
     of_head[row, scores.query.items] = loudness[row]
     fitted = fit_gates(scores)
-    names, gates = corrected(fitted, scores)
-    assert "as fitted" not in names
+    name, gates = corrected(fitted, scores)
+    assert name != "as fitted"
     lengths = scores.support.lengths
     assert scores.quality(gates.at(lengths)).mean() > scores.quality(fitted.at(lengths)).mean() + 0.01
-
-
-def test_one_band_is_corrected_though_it_would_harm_the_others(monkeypatch):
-    """In long histories popularity is always right, on a scale that differs so much between people that
-    likelihood trusts it little; in short ones it is noise."""
-    short, long = scores_where("head", n=80), scores_where("head", episodes=60, n=80, length=50, seed=1)
-    popular, head = MEMBERS.index("popularity"), MEMBERS.index("head")
-    long.members[head][:] = np.random.default_rng(2).standard_normal(long.members[head].shape)
-    long.members[popular][:] = 0.0
-    row = np.repeat(np.arange(len(long)), long.query.lengths)
-    loudness = 10.0 ** np.random.default_rng(3).uniform(-3, 1, len(long))
-    long.members[popular][row, long.query.items] = loudness[row]
-    both = EpisodeScores(
-        [np.concatenate(pair) for pair in zip(short.members, long.members)],
-        Histories.concatenate([short.support, long.support]),
-        Histories.concatenate([short.query, long.query]),
-        np.concatenate([short.users, long.users + len(short)]),
-    )
-    alone = {"as fitted": lambda gates, scores: gates, "popularity alone": _popularity_alone}
-    monkeypatch.setattr(corrections, "CORRECTIONS", alone)
-    names, gates = corrected(fit_gates(both), both)
-    longest = int(both.bands.max())
-    assert [name == "popularity alone" for name in names] == [band == longest for band in range(len(BANDS))]
-    assert gates.single.tolist() == [popular if band == longest else -1 for band in range(len(BANDS))]
-
-
-def _popularity_alone(gates, scores):
-    return replace(gates, single=np.full(len(BANDS), MEMBERS.index("popularity"), np.int32))
