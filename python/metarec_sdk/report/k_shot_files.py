@@ -37,7 +37,7 @@ def write_files(study: Study, folder: Path) -> list[Path]:
         contrasts_frame(study).write_csv(written[-1], float_precision=6)
     curves: dict[tuple[str, str], str] = {}
     for result in study.results:
-        for order in result.study_set.orders:
+        for order in result.orders:
             curves[result.study_set.name, order] = f"{result.study_set.name}-{order}.svg"
             written.append(folder / f"{result.study_set.name}-{order}.svg")
             title = f"{result.study_set.name}, {order} order, {result.counts['judged']} new users"

@@ -112,7 +112,7 @@ def _set_section(result: SetResult, curves: Mapping[tuple[str, str], str]) -> li
     ]
     if result.missing:
         parts += ["", f"Not run yet: {', '.join(result.missing)}."]
-    for order in study_set.orders:
+    for order in result.orders:
         rows = [row for row in result.report.rows if row.order == order]
         parts += ["", f"**{order} order**", "", *_methods_table(rows)]
         parts += ["", f"![NDCG@10 by k, {study_set.name}, {order} order]({curves[study_set.name, order]})"]

@@ -216,6 +216,10 @@ def test_a_study_in_own_order_shares_its_cells_with_one_in_both(data):
     assert added.name.startswith("recommender-time-1-")
     assert {row.order for row in alone.results[0].report.rows} == {"time"}
     assert [claim.order for claim in alone.headlines] == ["time"]
+    assert [path.name for path in write_files(alone, data / "out") if path.suffix == ".svg"] == [
+        "coat-time.svg"
+    ]
+    assert "coat-random.svg" not in (data / "out" / "tables.md").read_text()
     assert [claim.order for claim in run_study([ordered], both, data / "out").headlines] == ["time", "random"]
 
 

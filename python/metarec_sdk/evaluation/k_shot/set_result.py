@@ -53,6 +53,12 @@ class SetResult:
     missing: tuple[str, ...]
     """Contenders that have no result yet."""
 
+    @property
+    def orders(self) -> list[str]:
+        """The orders that were judged, the set's own first."""
+        judged = {row.order for row in self.report.rows}
+        return [order for order in self.study_set.orders if order in judged]
+
 
 def set_result(
     study_set: StudySet,
