@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from metarec_sdk.recommender import episode_scores
+from metarec_sdk.recommender import corrections, episode_scores
 from metarec_sdk.recommender.corrections import corrected
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates, refine
@@ -220,3 +220,24 @@ def test_a_correction_that_helps_others_too_is_made():
     assert name != "as fitted"
     lengths = scores.support.lengths
     assert scores.quality(gates.at(lengths)).mean() > scores.quality(fitted.at(lengths)).mean() + 0.01
+
+
+def test_corrections_are_judged_on_everybody_and_on_nobody_that_they_saw(monkeypatch):
+    scores = scores_where("head", episodes=20)
+    copies = np.repeat(np.arange(20), 2)
+    twice = scores.take(copies)
+    seen, judged = [], []
+    monkeypatch.setattr(
+        corrections, "fit_gates", lambda own: (seen.append(set(own.users)), fit_gates(own))[1]
+    )
+    quality = EpisodeScores.quality
+    monkeypatch.setattr(
+        EpisodeScores,
+        "quality",
+        lambda self, gates: (judged.append(set(self.users)), quality(self, gates))[1],
+    )
+    monkeypatch.setattr(corrections, "CORRECTIONS", {"as fitted": lambda gates, scores: gates})
+    corrected(fit_gates(twice), twice)
+    assert len(seen) == len(judged) == 4
+    assert sorted(person for part in judged for person in part) == list(range(20))
+    assert all(own.isdisjoint(other) and own | other == set(range(20)) for own, other in zip(seen, judged))
