@@ -7,7 +7,7 @@ from collections.abc import Callable
 import numpy as np
 from numpy.typing import NDArray
 
-from metarec_sdk.recommender.episode_scores import EpisodeScores, by_person, mean_and_error
+from metarec_sdk.recommender.episode_scores import CLEAR_LEAD, EpisodeScores, by_person, mean_and_error
 from metarec_sdk.recommender.gates import Gates, fit_gates, refine
 from metarec_sdk.recommender.guard import guarded
 
@@ -30,14 +30,14 @@ def corrected(gates: Gates, scores: EpisodeScores) -> tuple[str, Gates]:
 
     `refine` and `guarded` choose among many rankings on few people, and what leads by chance is worse than
     the fitted gates on everybody else. So gates are fitted and corrected without a quarter of the people and
-    judged on it, for each quarter; one is made where it raises NDCG@10 by more than a standard error.
+    judged on it, for each quarter; one is made where it raises NDCG@10 by `CLEAR_LEAD` standard errors.
     """
     quality = _crossed(scores)
     plain = quality["as fitted"]
     best, most = "as fitted", 0.0
     for name, found in quality.items():
         gain, error = mean_and_error(by_person(found - plain, scores.users))
-        if gain > max(error, most):
+        if gain > max(CLEAR_LEAD * error, most):
             best, most = name, gain
     return best, CORRECTIONS[best](gates, scores)
 

@@ -10,7 +10,13 @@ from numpy.typing import NDArray
 from metarec_sdk.recommender.cold_start import BY_SEGMENT, SEGMENT, START, segment_bias
 from metarec_sdk.recommender.components import Components
 from metarec_sdk.recommender.corrections import corrected
-from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores, by_person
+from metarec_sdk.recommender.episode_scores import (
+    CLEAR_LEAD,
+    MEMBERS,
+    EpisodeScores,
+    by_person,
+    mean_and_error,
+)
 from metarec_sdk.recommender.gates import Gates, cross_entropy, fit_gates
 from metarec_sdk.recommender.guard import band_results
 from metarec_sdk.recommender.members import Members
@@ -121,9 +127,9 @@ class Judge:
         return form
 
     def _item_item_variants(self) -> list[str]:
-        """The variant that lists are best with in each band, heard among the other members by gates of its
-        own: what leads by itself may say what they say already. A band without episodes takes its
-        neighbour's."""
+        """The variant that lists are best with, heard among the other members by gates of its own: what leads
+        by itself may say what they say already. A band of lengths has another where that leads there by
+        `CLEAR_LEAD` standard errors."""
         names, support = list(self.members.item_item), self.drawn.few_shot.support
         self._variants = names[:1] * len(BANDS)
         scores = self._scores(fit_tasks(self.components, self.inner, self.members, 1), NOTHING)
@@ -134,12 +140,14 @@ class Judge:
             quality[name] = scores.quality(fit_gates(scores).at(support.lengths))
         self.report.item_item = {name: float(values.mean()) for name, values in quality.items()}
         best = max(quality, key=lambda name: self.report.item_item[name])
-        chosen = []
-        for band in range(len(BANDS)):
+        chosen = [best] * len(BANDS)
+        for band in np.unique(scores.bands):
             inside = scores.bands == band
-            if inside.any():
-                best = max(quality, key=lambda name: float(quality[name][inside].mean()))
-            chosen.append(best)
+            leader = max(quality, key=lambda name: float(quality[name][inside].mean()))
+            lead = by_person((quality[leader] - quality[best])[inside], scores.users[inside])
+            gain, error = mean_and_error(lead)
+            if gain > CLEAR_LEAD * error:
+                chosen[band] = leader
         return chosen
 
     def _tasks(self) -> tuple[TaskModel, MetaFit, EpisodeScores, Gates]:

@@ -21,6 +21,10 @@ PERSONAL = [MEMBERS.index(name) for name in ("head", "item-item", "mixture")]
 MAX_CELLS = 30_000_000
 """Episodes times items held at once; 120 MB a member."""
 
+CLEAR_LEAD = 2.0
+"""Standard errors by which one of several has to lead before it's preferred to what serves otherwise: by a
+single one the best of three leads through chance more than a quarter of the time."""
+
 _CUTOFF = 10
 
 _BLOCK_CELLS = 65_536
