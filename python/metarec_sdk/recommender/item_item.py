@@ -36,7 +36,8 @@ VARIANTS: dict[str, Variant] = {
     "whole history": Variant({}),
     "last 5": Variant({}, 5),
 }
-"""By name; the one that the stack ranks best with on validation serves, in each band of lengths its own."""
+"""By name; the one that the stack ranks best with on validation serves, in a band of history lengths another
+where that clearly leads."""
 
 
 @dataclass(frozen=True)
