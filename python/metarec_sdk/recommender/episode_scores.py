@@ -22,8 +22,8 @@ MAX_CELLS = 30_000_000
 """Episodes times items held at once; 120 MB a member."""
 
 CLEAR_LEAD = 2.0
-"""Standard errors by which one of several has to lead before it's preferred to what serves otherwise: by a
-single one the best of three leads through chance more than a quarter of the time."""
+"""Standard errors by which one of several has to lead before it's preferred to what serves otherwise: the
+best of three independent ones leads by a single one through chance four times in ten."""
 
 _CUTOFF = 10
 
