@@ -206,6 +206,16 @@ def test_a_correction_that_helps_by_chance_is_not_made():
         assert (name, gates) == ("as fitted", fitted)
 
 
+@pytest.mark.parametrize(("errors", "made"), [(1.5, "as fitted"), (2.5, "guarded")])
+def test_a_correction_needs_a_clear_lead(monkeypatch, errors, made):
+    scores = scores_where("head", episodes=40)
+    spread = np.resize([1.0, -1.0], 40)
+    gain = errors * spread.std(ddof=1) / np.sqrt(40) + spread
+    found = {name: np.zeros(40) for name in corrections.CORRECTIONS} | {"guarded": gain}
+    monkeypatch.setattr(corrections, "_crossed", lambda scores: found)
+    assert corrected(fit_gates(scores), scores)[0] == made
+
+
 def test_a_correction_that_helps_others_too_is_made():
     """A member that always ranks right, but on a scale that differs a thousandfold between people: likelihood
     trusts it little, and the noise of the others is louder for many."""
