@@ -6,7 +6,7 @@
 ``AlternatingLeastSquares.recommend(filter_already_liked_items=True)``, lists compared before anything is
 timed. ``facade`` is ``Recommender.recommend`` from ids to a frame with everything that it does besides
 (fold-in of each history, head, item-item boosts, gates): what a user waits for. Each side uses the number of
-threads, one or all, that is faster for it. The data is ``ml-1m`` from ``METAREC_DATA`` or ``../shared/data``.
+threads, one or all, that is faster for it. The data is ``ml-1m`` from ``METAREC_DATA`` or ``data``.
 """
 
 from __future__ import annotations

@@ -81,7 +81,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", default=os.environ.get("METAREC_DATA", "../shared/data"))
+    parser.add_argument("--data", default=os.environ.get("METAREC_DATA", "data"))
     parser.add_argument(
         "--users", type=int, default=1000, help="users to train on; the epoch is scaled up to all"
     )

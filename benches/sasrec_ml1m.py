@@ -8,7 +8,7 @@ so that neither is looked at before the end. Each item is ranked among all that 
 it; ties with other items count against it. Appends one row to ``benches/results/sasrec_ml1m.jsonl``.
 
 The data is read from ``ml-1m/interactions.parquet`` in the folder of ``--data``, ``METAREC_DATA`` or
-``../shared/data``. Published: SASRec with cross-entropy HR@10 .306–.321, NDCG@10 .178–.188 (Klenitskiy &
+``data``. Published: SASRec with cross-entropy HR@10 .306–.321, NDCG@10 .178–.188 (Klenitskiy &
 Vasilev 2023 and replications); with the original binary loss .24–.25 and .126–.134.
 """
 
@@ -98,7 +98,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--data", type=Path, default=Path(os.environ.get("METAREC_DATA", "../shared/data")))
+    parser.add_argument("--data", type=Path, default=Path(os.environ.get("METAREC_DATA", "data")))
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
     parser.add_argument("--epochs", type=int, default=16)

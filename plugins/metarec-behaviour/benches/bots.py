@@ -164,7 +164,7 @@ def main() -> None:
         ["burst", "clockwork", "booster"],
         RATINGS,
     )
-    folder = Path(os.environ.get("METAREC_DATA", "../shared/data")) / "retailrocket-3k"
+    folder = Path(os.environ.get("METAREC_DATA", "data")) / "retailrocket-3k"
     shop = pl.read_parquet(folder / "interactions.parquet").select(
         pl.col("user_id", "item_id").cast(pl.Int64),
         timestamp=pl.int_range(pl.len()),

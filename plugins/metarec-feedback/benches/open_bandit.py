@@ -32,7 +32,7 @@ def counted(events: pl.DataFrame) -> np.ndarray:
 
 
 def main() -> None:
-    folder = Path(os.environ.get("METAREC_DATA", "../shared/data")) / "open-bandit-small"
+    folder = Path(os.environ.get("METAREC_DATA", "data")) / "open-bandit-small"
     log = pl.read_parquet(folder / "interactions.parquet").select(
         "policy",
         "item_id",

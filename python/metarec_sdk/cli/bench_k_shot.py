@@ -21,7 +21,7 @@ def k_shot(
         str, typer.Option(help="none, all, or names of what to run beside the stack.")
     ] = "none",
     data: Annotated[
-        Path | None, typer.Option(help="Folder of the data sets; METAREC_DATA by default.")
+        Path | None, typer.Option(help="Folder of the data sets; METAREC_DATA by default, else data.")
     ] = None,
     out: Annotated[Path, typer.Option(help="Folder of results; runs go on from what lies there.")] = Path(
         "k-shot-output"

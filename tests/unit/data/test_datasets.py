@@ -258,3 +258,14 @@ def test_open_bandit_for_real() -> None:
     assert log["propensity"].is_between(0, 1).all()
     assert log.filter(pl.col("click") == 1)["event_type"].unique().to_list() == ["click"]
     assert open_bandit.POLICIES == ("random", "bts")
+
+
+def test_folders_are_looked_for_here_where_no_other_place_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("METAREC_DATA")
+    monkeypatch.chdir(tmp_path)
+    folder = tmp_path / "data" / "small"
+    folder.mkdir(parents=True)
+    pl.DataFrame({"user_id": [1, 1], "item_id": [2, 3]}).write_parquet(folder / "interactions.parquet")
+    assert datasets.load("small").interactions.frame["item_id"].to_list() == [2, 3]

@@ -13,7 +13,7 @@ from metarec_sdk.data.ids import id_dtype
 from metarec_sdk.data.reading import read_interactions
 from metarec_sdk.errors import DataError, StorageError
 
-_DEFAULT = Path("../shared/data")
+_DEFAULT = Path("data")
 
 
 @dataclass(frozen=True, slots=True)

