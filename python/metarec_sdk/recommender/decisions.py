@@ -91,7 +91,7 @@ class Judge:
     def decide(self) -> Decisions:
         """Take all decisions, in an order where each rests on the earlier ones."""
         self._form = self._popularity_forms()
-        self._variants = self._item_item_variants()
+        self._variants = self.report.item_item_choice = self._item_item_variants()
         tasks, meta, scores, gates = self._tasks()
         self.report.correction, gates = corrected(gates, scores)
         self.report.bands = band_results(gates, scores)
@@ -266,20 +266,13 @@ class Judge:
             known = np.concatenate([bias, np.zeros((1, bias.shape[1]), np.float32)])[task]
             candidates[SEGMENT] = forms.table[:, 0] + known
         quality = {name: float(blank.quality_alone(scores).mean()) for name, scores in candidates.items()}
-        plain = max(value for name, value in quality.items() if name != SEGMENT)
         if self.cold_codes is not None:
             mixture = self.members.mixture
             moved = mixture.memberships(empty.support, self.cold_codes[empty.users]) @ mixture.lift.T
             for name, column in zip(forms.names, forms.table.T):  # one at a time: each is [episodes, items]
                 quality[name + BY_SEGMENT] = float(blank.quality_alone(column + moved).mean())
         self.report.cold_start = quality
-        choice = max(quality, key=lambda name: quality[name])
-        if choice.endswith(BY_SEGMENT):
-            self.report.notes.append(
-                f"without a history: {choice}, NDCG@10 {quality[choice]:.3f} against {plain:.3f} without the "
-                f"column"
-            )
-        return choice
+        return max(quality, key=lambda name: quality[name])
 
 
 def better(one: NDArray[np.float64], other: NDArray[np.float64]) -> bool:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+from metarec_sdk.recommender.cold_start import BY_SEGMENT, SEGMENT
 from metarec_sdk.recommender.guard import BandResult
-from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth
+from metarec_sdk.recommender.popularity import BANDS
+from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth, histories_from
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -28,7 +30,8 @@ class TaskCandidate:
     def __str__(self) -> str:
         verdict = "kept" if self.chosen else "not kept"
         return (
-            f"{self.n_tasks} tasks: {verdict}, {self.gain:+.4f} ± {self.gain_error:.4f} nats against one task"
+            f"{self.n_tasks} tasks: {verdict}, queries are {self.gain:+.4f} ± {self.gain_error:.4f} nats "
+            f"likelier than with one"
         )
 
 
@@ -55,6 +58,8 @@ class FitReport:
     cold_choice: str = ""
     item_item: dict[str, float] = field(default_factory=dict)
     """NDCG@10 of the stack with each item-item variant, before anything is meta-learned."""
+    item_item_choice: list[str] = field(default_factory=list)
+    """The variant that serves each band of history lengths."""
     tasks: list[TaskCandidate] = field(default_factory=list)
     n_tasks: int = 1
     task_sizes: list[int] = field(default_factory=list)
@@ -96,16 +101,59 @@ class FitReport:
             f"{self.events:,} events of {self.users:,} users with {self.items:,} items"
             + (f", generation {self.generation}" if self.generation else ""),
             *self.notes,
-            *map(str, self.members),
-            *(
-                [f"gates: {self.correction}, since that ranks better for people on whom it wasn't found"]
-                if self.correction != "as fitted"
-                else []
-            ),
+            *self._worth(),
+            *self._choices(),
             *([str(self.learned)] if self.learned else []),
             *map(str, self.tasks[1:]),  # the first is the one task that the others are measured against
+            *([f"tasks of {self.task_sizes} users"] if self.n_tasks > 1 else []),
         ]
         return "\n".join(lines)
+
+    def _worth(self) -> list[str]:
+        if not self.members:
+            return []
+        head = "worth of each member on people kept out of training, NDCG@10 (0 to 1), ± one standard error:"
+        return [head, *(f"  {member}" for member in self.members)]
+
+    def _choices(self) -> list[str]:
+        found = []
+        if self.cold_choice:
+            found.append(f"without a history: {self.cold_choice}{self._cold_quality()}")
+        if self.item_item_choice:
+            usual = max(self.item_item_choice, key=self.item_item_choice.count)
+            found.append(f"item-item: {usual}" + _exceptions(usual, self.item_item_choice, BANDS.tolist()))
+        if "refined" in self.correction:
+            found.append("weights: adjusted for lists, which are better for people who had no part in that")
+        alone: dict[str, list[int]] = {}
+        for band in self.bands:
+            if band.serves != "stack":
+                alone.setdefault(band.serves, []).append(band.first_length)
+        found += [
+            f"{histories_from(firsts)}: {name} alone, better for people who had no part in that choice"
+            for name, firsts in alone.items()
+        ]
+        return found
+
+    def _cold_quality(self) -> str:
+        if self.cold_choice not in self.cold_start:
+            return ""  # too small a log to compare
+        text = f", NDCG@10 {self.cold_start[self.cold_choice]:.3f}"
+        if self.cold_choice.endswith(BY_SEGMENT):
+            plain = max(
+                value
+                for name, value in self.cold_start.items()
+                if name != SEGMENT and not name.endswith(BY_SEGMENT)
+            )
+            text += f" against {plain:.3f} without the column"
+        return text
+
+
+def _exceptions(usual: str, choice: list[str], firsts: list[int]) -> str:
+    other: dict[str, list[int]] = {}
+    for name, first in zip(choice, firsts):
+        if name != usual:
+            other.setdefault(name, []).append(first)
+    return "".join(f"; {name} in {histories_from(bands)}" for name, bands in other.items())
 
 
 @dataclass(frozen=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -34,15 +35,24 @@ class MemberWorth:
         if not self.kept:
             return f"{self.name}: dropped, it doesn't help on this data (alone {self.alone:.3f})"
         share, error = (100 * part / max(self.served, 1e-9) for part in (self.gain, self.gain_error))
-        verdict = "helps" if self.gain > self.gain_error else "kept, but its gain is within noise"
+        if self.gain > self.gain_error:
+            verdict = "helps"
+        elif self.gain < -self.gain_error:
+            verdict = "makes queries likelier, but lists are better without it"
+        else:
+            verdict = "no measurable difference"
         text = f"{self.name}: {verdict}, NDCG@10 {share:+.1f} % ± {error:.1f} (alone {self.alone:.3f})"
         if self.dropped:
-            text += f"; not used in histories of {', '.join(map(_range_from, self.dropped))} events"
+            text += f"; not used in {histories_from(self.dropped)}"
         return text
 
 
+def histories_from(firsts: Iterable[int]) -> str:
+    """The histories of the bands that start at these lengths, in words."""
+    return f"histories of {', '.join(map(_range_from, firsts))} events"
+
+
 def _range_from(first: int) -> str:
-    """The lengths of the band that starts at ``first``, in words."""
     longer = BANDS[first < BANDS]
     if not len(longer):
         return f"{first} and more"

@@ -80,12 +80,6 @@ def warm_section(report: EvaluationReport) -> dict[str, Any]:
 
 def fit_section(report: FitReport) -> dict[str, Any]:
     """What was decided, in words and figures."""
-    tried = ", ".join(
-        f"{row.n_tasks} (gain {row.gain:+.4f} ± {row.gain_error:.4f} nats)"
-        for row in report.tasks
-        if row.n_tasks > 1
-    )
-    sizes = f" of {report.task_sizes} users" if report.n_tasks > 1 else ""
     return {
         "members": list(report.bands[0].members) if report.bands else [],
         "bands": [
@@ -98,8 +92,6 @@ def fit_section(report: FitReport) -> dict[str, Any]:
             }
             for band in report.bands
         ],
-        "cold_choice": report.cold_choice or "all-time popularity",
-        "tasks": f"{report.n_tasks} chosen{sizes}; tried against one task: {tried or 'none'}.",
         "structure": [
             {
                 "task": row["task"],
@@ -109,7 +101,7 @@ def fit_section(report: FitReport) -> dict[str, Any]:
             }
             for row in report.structure
         ],
-        "notes": report.notes,
+        "decisions": str(report).splitlines()[1:],
     }
 
 

@@ -7,9 +7,10 @@ import pytest
 
 from metarec_sdk.recommender.episode_scores import MEMBERS, EpisodeScores
 from metarec_sdk.recommender.gates import Gates, fit_gates
+from metarec_sdk.recommender.guard import BandResult
 from metarec_sdk.recommender.popularity import BANDS
 from metarec_sdk.recommender.reports import FitReport, TaskCandidate
-from metarec_sdk.recommender.worth import LearnedWorth, learned_worth, worth_of
+from metarec_sdk.recommender.worth import LearnedWorth, MemberWorth, learned_worth, worth_of
 from metarec_sdk.types import Histories
 
 
@@ -53,6 +54,19 @@ def test_the_gain_of_a_member_is_what_the_served_list_loses_without_it(scores):
     assert head.gain_error == pytest.approx(difference.std(ddof=1) / 10)  # over people, not episodes
 
 
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (0.02, "head: helps, NDCG@10 +20.0 %"),
+        (0.004, "head: no measurable difference"),
+        (-0.004, "head: no measurable difference"),
+        (-0.02, "head: makes queries likelier, but lists are better without it, NDCG@10 -20.0 %"),
+    ],
+)
+def test_harm_beyond_the_error_is_not_called_noise(gain, words):
+    assert str(MemberWorth("head", 0.1, 0.08, gain, 0.01, [], True)).startswith(words)
+
+
 def test_members_that_are_not_used_are_called_dropped(scores):
     gates = gates_of([1.0] * len(MEMBERS))
     alone = replace(gates, single=np.full(len(BANDS), 1, np.int32))
@@ -87,10 +101,26 @@ def test_the_report_speaks_of_every_part(scores):
         TaskCandidate(2, 2.9, 0.1, 0.02, True),
         TaskCandidate(4, 3.2, -0.2, 0.3, False),
     ]
+    report.cold_choice, report.cold_start = "start token", {"all-time": 0.1, "start token": 0.2}
+    report.item_item_choice = ["directed", "directed", "directed", "directed", "regression", "regression"]
+    report.bands = [
+        BandResult(first, 10, 0.1, {}, {}, serves)
+        for first, serves in ((1, "stack"), (2, "head"), (15, "popularity"), (40, "popularity"))
+    ]
+    report.correction = "refined and guarded"
     lines = str(report).splitlines()
-    assert [line.split(":")[0] for line in lines[1:]] == [*MEMBERS, "meta-learning", "2 tasks", "4 tasks"]
-    assert lines[-2:] == [
-        "2 tasks: kept, +0.1000 ± 0.0200 nats against one task",
-        "4 tasks: not kept, -0.2000 ± 0.3000 nats against one task",
+    assert lines[1].startswith("worth of each member on people kept out of training")
+    assert [line.split(":")[0] for line in lines[2:7]] == [f"  {name}" for name in MEMBERS]
+    assert lines[7:9] == [
+        "without a history: start token, NDCG@10 0.200",
+        "item-item: directed; regression in histories of 15-39, 40 and more events",
+    ]
+    assert lines[9].startswith("weights: adjusted for lists")
+    assert lines[10].startswith("histories of 2-3 events: head alone")
+    assert lines[11].startswith("histories of 15-39, 40 and more events: popularity alone")
+    assert lines[12].startswith("meta-learning: kept")
+    assert lines[13:] == [
+        "2 tasks: kept, queries are +0.1000 ± 0.0200 nats likelier than with one",
+        "4 tasks: not kept, queries are -0.2000 ± 0.3000 nats likelier than with one",
     ]
     assert report.to_dict()["members"][1]["name"] == "head"
