@@ -14,11 +14,17 @@ from metarec_sdk.errors import ArgumentError
 
 
 def k_shot(
-    sets: Annotated[str, typer.Option(help="all, or names: coat,ml-1m.")] = "all",
-    seeds: Annotated[int, typer.Option(help="How many seeds to train with: 0, 1, ...")] = 5,
-    budget: Annotated[int, typer.Option(help="Settings tried for each baseline at each k.")] = 6,
+    sets: Annotated[str, typer.Option(help="all, or names: coat,ml-1m; a wrong name lists them.")] = "all",
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="How many seeds (0, 1, ...) trained parts are fitted with; 5 by default."),
+    ] = None,
+    budget: Annotated[
+        int | None, typer.Option(help="Settings tried for each baseline at each k; 6 by default.")
+    ] = None,
     variants: Annotated[
-        str, typer.Option(help="none, all, or names of what to run beside the stack.")
+        str,
+        typer.Option(help="none, all, or names of what to run beside the stack; a wrong name lists them."),
     ] = "none",
     data: Annotated[
         Path | None, typer.Option(help="Folder of the data sets; METAREC_DATA by default, else data.")
@@ -37,18 +43,26 @@ def k_shot(
         bool, typer.Option("--report", help="Run nothing, only write the report.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Three small sets, one seed: the check before a release.")
+        bool,
+        typer.Option(
+            "--quick",
+            help="The check before a release: by default MovieLens-100k in order and shuffled (fetched), one "
+            "seed, two settings a baseline.",
+        ),
     ] = False,
     json: Json = False,
 ) -> None:
     """Measure the default stack against tuned baselines on people it has never seen, after k events.
 
     Writes every result as a file of its own, so that an interrupted or extended run goes on where it was,
-    then k-shot.csv, k-shot.json, claims.csv, contrasts.csv, tables.md and a chart for each set. Ends with
-    exit code 1 where something leaks, or where the stack is worse than plain popularity beyond chance.
+    then k-shot.csv, k-shot.json, claims.csv, tables.md, a chart for each set, and contrasts.csv where
+    variants ran. Ends with exit code 1 where something leaks, or where the stack is worse than plain
+    popularity beyond chance.
     """
-    if seeds < 1:
+    if seeds is not None and seeds < 1:
         raise ArgumentError(f"--seeds must be ≥ 1, got {seeds}")
+    if budget is not None and budget < 1:
+        raise ArgumentError(f"--budget must be ≥ 1, got {budget}")
     if jobs < 1:
         raise ArgumentError(f"--jobs must be ≥ 1, got {jobs}")
     if data is not None:
@@ -57,13 +71,12 @@ def k_shot(
     from metarec_sdk.recommender.progress import steps
     from metarec_sdk.report.k_shot_files import claims_frame, contrasts_frame, write_files
 
-    names = [each.name for each in SETS] if sets == "all" else split_list(sets)
+    every = list(QUICK) if quick else [each.name for each in SETS]
+    names = every if sets == "all" else split_list(sets)
     chosen = list(VARIANTS)[1:] if variants == "all" else [] if variants == "none" else split_list(variants)
-    if quick:
-        names, seeds, budget = list(QUICK) if sets == "all" else names, 1, min(budget, 2)
     plan = Plan(
-        seeds=tuple(range(seeds)),
-        budget=budget,
+        seeds=tuple(range(seeds or (1 if quick else 5))),
+        budget=budget or (2 if quick else 6),
         variants=tuple(chosen),
         max_users=max_users,
         own_order=own_order,
@@ -81,6 +94,7 @@ def k_shot(
         for result in study.results:
             show(result.report.table())
         show(frame_table(claims_frame(study), "Lift of the stack over the strictest baseline"))
+        show(*([str(study.mean_lift)] if study.mean_lift else []))
         if study.contrasts:
             show(frame_table(contrasts_frame(study), "Lift of variants over the stack and each other"))
         show(f"Written to {out}: {', '.join(path.name for path in written)}", *study.failures)

@@ -17,8 +17,10 @@ from metarec_sdk.types import Int64
 class LeakCheck:
     """Whether another user's support ranks better than it may.
 
-    It tells nothing about the user but how many events there are. So its NDCG@10 must not exceed that of
-    no support, for the same query, nor that of the popularity forms, which know as much.
+    It tells nothing about the user but how many events there are. So its NDCG@10 must not exceed the best of
+    what knows as much: the stack without a support, for the same query, and the popularity forms. It may
+    exceed one of them: where people come in an order, what somebody else took just before tells what is taken
+    after k events.
     """
 
     protocol: str

@@ -15,7 +15,7 @@ def markdown(study: Study, curves: Mapping[tuple[str, str], str]) -> str:
         "# k-shot study: tables",
         "",
         "Written by `metarec bench k-shot`; don't edit it by hand. NDCG@10 in full ranking for people who "
-        f"aren't in training, {len(study.plan.seeds)} seeds of what is trained by SGD, "
+        f"aren't in training, {_seeds(study)} of what is trained by SGD, "
         f"{study.plan.budget} settings tried on validation for each baseline at each k and order, "
         f"{study.plan.n_draws:,} paired resamples of users and seeds, 95 % intervals (BCa). The lift is over "
         "the strictest baseline: the best on the very users judged, chosen anew at each k. p-values are "
@@ -25,6 +25,7 @@ def markdown(study: Study, curves: Mapping[tuple[str, str], str]) -> str:
         "",
         *_claim_table(study.headlines),
         "",
+        *([f"{study.mean_lift} (95 %, over users and seeds of these sets).", ""] if study.mean_lift else []),
         "## Lift at each k",
         "",
         *_lifts_by_k(study),
@@ -44,6 +45,11 @@ def markdown(study: Study, curves: Mapping[tuple[str, str], str]) -> str:
     for result in study.results:
         parts += _set_section(result, curves)
     return "\n".join(parts) + "\n"
+
+
+def _seeds(study: Study) -> str:
+    n = len(study.plan.seeds)
+    return "one seed" if n == 1 else f"{n} seeds"
 
 
 def _claim_table(claims: Iterable[Claim]) -> list[str]:

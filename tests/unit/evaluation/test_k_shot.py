@@ -354,6 +354,7 @@ def test_the_command_writes_tables_and_curves(data, metarec_command):
     assert "| **recommender** |" in tables
     assert "| coat | random | one task | recommender |" in tables
     assert "coat-random.svg" in tables
+    assert f"{study_of.mean_lift} (95 %" in tables
     assert (out / "coat-random.svg").read_text().startswith("<svg")
     costs = json.loads((out / "k-shot.json").read_text())["sets"][0]["costs"]
     assert all(cost["peak_mib"] > 10 and cost["cpu_seconds"] > 0 for cost in costs)

@@ -60,6 +60,9 @@ def test_support_sizes_that_too_few_reach_are_left_out_and_said(tastes: Interact
     prepared = ColdStart(ks=(0, 5, 40), n_query=4, min_users=10).prepare(tastes)
     assert {case.k for case in prepared.test.cases} == {0, 5}
     assert any("k = 40 is left out" in note for note in prepared.notes)
+    (sizes,) = (note for note in prepared.notes if "the median query" in note)
+    longest = [len(row) for row in names(prepared, prepared.test.cases[1], "query")]
+    assert sizes == f"at k = 5 the median query has {np.median(longest):g} items"
     with pytest.raises(ArgumentError, match="no cold user has 44 distinct items"):
         ColdStart(ks=(40,), n_query=4).prepare(tastes)
 

@@ -42,6 +42,31 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True)
+class MeanLift:
+    """The mean over sets, each in its own order, of the stack's mean lifts."""
+
+    sets: tuple[str, ...]
+    lift: float
+    half_width: float
+    """Of the 95 % interval: the half widths of the sets, which are independent of each other, in quadrature.
+    It says nothing of sets that weren't tried."""
+
+    @classmethod
+    def of(cls, claims: Sequence[Claim]) -> MeanLift:
+        """From one claim a set."""
+        widths = [(each.high - each.low) / 2 for each in claims]
+        return cls(
+            tuple(each.set_name for each in claims),
+            float(np.mean([each.lift for each in claims])),
+            float(np.sqrt(np.sum(np.square(widths))) / len(claims)),
+        )
+
+    def __str__(self) -> str:
+        mean = f"{self.lift:+.1%} ± {self.half_width:.1%}"
+        return f"Mean of {len(self.sets)} sets, each in its own order: {mean}"
+
+
+@dataclass(frozen=True, slots=True)
 class Lifted:
     """A lift with everything that an interval needs; those of the same users can be averaged."""
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from metarec_sdk.errors import ArgumentError
-from metarec_sdk.evaluation.k_shot.claims import Claim, holm
+from metarec_sdk.evaluation.k_shot.claims import Claim, MeanLift, holm
 from metarec_sdk.evaluation.k_shot.plan import Plan
 from metarec_sdk.evaluation.k_shot.set_result import POPULARITY, SetResult, set_result
 from metarec_sdk.evaluation.k_shot.set_run import SetRun
@@ -28,6 +28,13 @@ class Study:
     def headlines(self) -> list[Claim]:
         """The mean lift over the strictest baseline, one for each set and order, corrected together."""
         return holm([each for result in self.results for each in result.claims if each.k is None])
+
+    @property
+    def mean_lift(self) -> MeanLift | None:
+        """The mean of the headlines of all sets, each in its own order; None where none of those has run."""
+        own = {(result.study_set.name, result.study_set.orders[0]) for result in self.results}
+        claims = [each for each in self.headlines if (each.set_name, each.order) in own]
+        return MeanLift.of(claims) if claims else None
 
     @property
     def by_k(self) -> list[Claim]:
@@ -58,6 +65,7 @@ class Study:
         return {
             "plan": asdict(self.plan),
             "headlines": [each.to_dict() for each in self.headlines],
+            "mean_lift": asdict(self.mean_lift) if self.mean_lift else None,
             "by_k": [each.to_dict() for each in self.by_k],
             "contrasts": [each.to_dict() for each in self.contrasts],
             "sets": [

@@ -116,17 +116,21 @@ class ColdStart:
             return int((histories.lengths >= events).sum())
 
         if users(needed) < self.min_users and users(max(ks) + 1) > users(needed):
+            notes.append(f"only {users(needed)} users have {needed} items, so a query of one is enough")
             needed = max(ks) + 1
-            notes.append(f"users with at least one query item count, so that there are {users(needed)}")
         while users(needed) < self.min_users and len(ks) > 1 and users(ks[-2] + 1) > users(needed):
             dropped = ks.pop()
             needed = ks[-1] + 1
-            notes.append(f"k = {dropped} is left out: too few users have so many items")
+            notes.append(f"k = {dropped} is left out, which too few users reach")
         if users(needed) == 0:
             raise ArgumentError(
                 f"no cold user has {needed} distinct items; lower ks={self.ks} or quantile={self.quantile}, "
                 f"or raise held_out={self.held_out}"
             )
+        if ks[-1] + self.n_query > needed:
+            judged = histories.lengths[histories.lengths >= needed]
+            middle = np.median(np.minimum(judged - ks[-1], self.n_query))
+            notes.append(f"at k = {ks[-1]} the median query has {middle:g} items")
         return ks, needed, notes
 
     def _cases(
