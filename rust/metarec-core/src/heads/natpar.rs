@@ -15,6 +15,7 @@ pub const GRID: f64 = 1.0 / 16_777_216.0;
 const ROUNDER: f64 = 402_653_184.0;
 const LARGEST: f64 = 134_217_728.0;
 const USERS: usize = 64;
+const LANES: usize = 8;
 
 /// Write `r` (f64[b, m]) and `κ` (f64[b]) of a batch of users. `table` is ψ, f32[n, m], checked to be finite by
 /// whoever keeps it: it is large, and asked for one user at a time.
@@ -62,17 +63,33 @@ fn add_row(events: Events<'_>, row: usize, table: &[f32], r: &mut [f64], kappa: 
     for (&item, &weight) in events.rows.row(row).iter().zip(&events.weights[events.rows.range(row)]) {
         let weight = f64::from(weight);
         *kappa += (weight + ROUNDER) - ROUNDER;
-        largest = largest.max(weight);
-        let mut row_largest = 0.0f64;
         let start = item as usize * width;
-        for (sum, &value) in r.iter_mut().zip(&table[start..start + width]) {
-            let contribution = weight * f64::from(value);
-            *sum += (contribution + ROUNDER) - ROUNDER;
-            row_largest = row_largest.max(contribution.abs());
-        }
-        largest = largest.max(row_largest);
+        let values = &table[start..start + width];
+        largest = largest.max(weight).max(add_event(weight, values, r));
     }
     largest
+}
+
+/// Add one event and return its largest contribution. A maximum of its own for each lane: a single one would make
+/// every value wait for the one before.
+fn add_event(weight: f64, values: &[f32], r: &mut [f64]) -> f64 {
+    let mut largest = [0.0f64; LANES];
+    let (sums, last_sums) = r.as_chunks_mut::<LANES>();
+    let (values, last_values) = values.as_chunks::<LANES>();
+    for (sums, values) in sums.iter_mut().zip(values) {
+        for lane in 0..LANES {
+            let contribution = weight * f64::from(values[lane]);
+            sums[lane] += (contribution + ROUNDER) - ROUNDER;
+            let size = contribution.abs();
+            largest[lane] = if size > largest[lane] { size } else { largest[lane] };
+        }
+    }
+    for ((sum, &value), largest) in last_sums.iter_mut().zip(last_values).zip(&mut largest) {
+        let contribution = weight * f64::from(value);
+        *sum += (contribution + ROUNDER) - ROUNDER;
+        *largest = largest.max(contribution.abs());
+    }
+    largest.into_iter().fold(0.0, f64::max)
 }
 
 /// A prior: one variance per bin of κ and dimension, and a mean per user.
