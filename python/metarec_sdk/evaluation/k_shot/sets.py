@@ -144,7 +144,11 @@ SETS: tuple[StudySet, ...] = (
         content=("gender", "jackettype", "color"),
     ),
     StudySet(
-        name="lastfm-s3rec", dataset="lastfm-s3rec", about="music, artists heard", ordered=True, held_out=0.35
+        name="lastfm-s3rec",
+        dataset="lastfm-s3rec",
+        about="music, artists tagged",
+        ordered=True,
+        held_out=0.35,
     ),
     StudySet(
         name="movielens-100k",
