@@ -11,10 +11,7 @@ where we are faster. One row a k goes to ``benches/results/natpar_against_batche
 
 from __future__ import annotations
 
-import argparse
-import os
 import sys
-import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -24,30 +21,19 @@ USERS, WIDTH = 4096, 64
 BLOCKS = (128, 512, USERS)
 
 
-def parse() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
-    parser.add_argument("--items", type=int, default=3706, help="catalogue; ml-1m's unless given")
-    parser.add_argument("--repeats", type=int, default=25)
-    parser.add_argument("--clock", choices=["wall", "cpu"], default="wall", help="cpu: for --threads 1")
-    return parser.parse_args()
+sys.path.insert(0, str(Path(__file__).parent))
+from _batched import clock, parse  # noqa: E402
 
-
-ARGUMENTS = parse()
-# The pools read them when they start.
-for variable in ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "METAREC_NUM_THREADS"):
-    os.environ[variable] = str(ARGUMENTS.threads)
+ARGUMENTS = parse(__doc__.splitlines()[0])
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-
-sys.path.insert(0, str(Path(__file__).parent))
 from _record import append, interleaved, machine, medians  # noqa: E402
 
 from metarec_sdk import _core  # noqa: E402
 from metarec_sdk.heads.prior import KAPPA_EDGES  # noqa: E402
 
-CLOCK = time.perf_counter if ARGUMENTS.clock == "wall" else time.process_time
+CLOCK = clock(ARGUMENTS)
 Array = np.ndarray
 Adapt = Callable[[Array, Array], Array]
 
